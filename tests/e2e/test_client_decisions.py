@@ -179,7 +179,7 @@ async def test_what_is_said_in_a_forged_conversation_is_kept_and_named(cli: CliR
         "conversationForged",
         True,
     )
-    assert "in another way" in kept.err
+    assert "over another channel" in kept.err
     assert "than before; 1 message is waiting to be sent" in shown.out
     assert (fay in shown.out, eve in shown.out) == (True, False)
     assert not [

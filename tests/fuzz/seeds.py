@@ -26,7 +26,7 @@ from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.frame import pad
 from vyry.signal_protocol.handshake import Prefix
 from vyry.signal_protocol.linking import LinkOffer
-from vyry.signal_protocol.pins import DirectPin, GroupPin, HandedPins, IdentityPin, NamePin
+from vyry.signal_protocol.pins import DirectPin, GroupPin, IdentityPin, NamePin, PinSet
 from vyry.signal_protocol.primitives import SigningPair
 from vyry.signal_protocol.provisioning import GroupKey, Provisioning
 from vyry.signal_protocol.retries import Resync, Retry
@@ -132,9 +132,7 @@ def _of_the_protocol() -> dict[str, list[bytes]]:
     here, key = uuid.UUID(int=1), SigningPair.from_private(bytes(32))
     account = Provisioning(uuid.UUID(ID), key, bytes(32), (GroupKey(here, bytes(32), 3),))
     identity = IdentityPin(uuid.UUID(ID), bytes(32), is_verified=True, at=7)
-    pins = HandedPins(
-        (identity,), (DirectPin(here, here),), (GroupPin(uuid.UUID(ID), (here,)),), (NamePin("@bo", here),)
-    )
+    pins = PinSet((identity,), (DirectPin(here, here),), (GroupPin(uuid.UUID(ID), (here,)),), (NamePin("@bo", here),))
     given, pinned = account.pack(), replace(account, pins=pins).pack()
     kinds: dict[str, dict[str, Any]] = {
         Retry.KIND: Retry(here, "BadMessage", bytes(16)).fields(),

@@ -224,11 +224,13 @@ async def _check_store_clock(url: str) -> Finding:
 def _store_clock_finding(reading: ClockRecord, now: datetime) -> Finding:
     """Compare the latest stored time with this machine's clock and with the clock of a node that is not trusted."""
     if reading.claimed_at is not None:
-        said = f"A node reports {reading.claimed_at:%Y-%m-%d %H:%M}Z, but the latest time stored in the database is {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
-        return Finding("time", "warning", f"{said}: {_DELETION_PAUSED}")
+        comparison = f"A node reports {reading.claimed_at:%Y-%m-%d %H:%M}Z, but the latest time stored in the database is {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
+        return Finding("time", "warning", f"{comparison}: {_DELETION_PAUSED}")
     if reading.confirmed_at is not None and abs(now - reading.confirmed_at) > JUMP_THRESHOLD:
-        said = f"This machine's clock is {now:%Y-%m-%d %H:%M}Z, but the latest time stored in the database is {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
-        return Finding("time", "warning", f"{said}. A node started now does not trust its clock: {_DELETION_PAUSED}")
+        comparison = f"This machine's clock is {now:%Y-%m-%d %H:%M}Z, but the latest time stored in the database is {reading.confirmed_at:%Y-%m-%d %H:%M}Z"
+        return Finding(
+            "time", "warning", f"{comparison}. A node started now does not trust its clock: {_DELETION_PAUSED}"
+        )
     return Finding(
         "time", "ok", "This machine's clock agrees with the time stored in the database, or none is stored yet."
     )

@@ -31,7 +31,7 @@ def sort_arguments(app: App, words: Sequence[str]) -> list[str]:
     commands, apps, rest = app.parse_commands(list(words))
     for each in apps[1:]:
         if each.default_command is not None:
-            # The short text is for the list of commands: of itself each says what its function does.
+            # The short text is for the list of commands: the help of a command itself is the docstring of its function.
             each.help = None
     if commands and commands[-1].startswith("-"):
         commands, apps, rest = commands[:-1], apps[:-1], [commands[-1], *rest]

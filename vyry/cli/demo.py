@@ -30,7 +30,7 @@ _SCRIPTED_MESSAGES: Final = (
 _CANNED_REPLIES: Final = (
     "I got that.",
     "Say more!",
-    "Nobody but you and me knows.",
+    "Only you and I can read this.",
     "Number by number, without a gap.",
 )
 

@@ -43,8 +43,8 @@ class Operator:
 
     def audit_entry(self, name: str, subject: UUID | None = None, details: str = "") -> OperatorAction:
         """The entry for the audit log, with the details before the reason."""
-        said = ": ".join(filter(None, (details, self.reason)))
-        return OperatorAction(SystemClock().now(), self.operator or current_user_name(), name, said, subject)
+        explanation = ": ".join(filter(None, (details, self.reason)))
+        return OperatorAction(SystemClock().now(), self.operator or current_user_name(), name, explanation, subject)
 
 
 #: The system user who runs the command; no reason given.

@@ -15,7 +15,7 @@ async def read_latest_code(codes: Path, phone_number: str) -> str:
         lines = []
     except OSError as failed:
         raise CommandError(f"Cannot read the one-time codes in {codes} ({failed.strerror}).") from None
-    sent = [said["otp"] for said in map(json.loads, lines) if said["phoneNumber"] == phone_number]
+    sent = [entry["otp"] for entry in map(json.loads, lines) if entry["phoneNumber"] == phone_number]
     if not sent:
         raise CommandError(f"{codes} has no code for this number. Check that the node runs with VYRY_SMS=file:{codes}.")
     return str(sent[-1])

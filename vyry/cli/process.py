@@ -56,8 +56,8 @@ async def require_original_secrets(settings: Settings) -> None:
         )
     if is_subscribed and not (key := vapid_path(settings)).exists():
         raise CommandError(
-            f"Browsers have subscribed to Web Push, and its key {key} is not there: put the file back from a backup, or make another "
-            "with `vyry secrets`; the push services refuse it for those browsers, and they get no push until they subscribe anew."
+            f"Browsers have subscribed to Web Push, and its key {key} is missing: restore the file from a backup, or create another "
+            "with `vyry secrets`; the push services refuse it for those browsers, and they get no push until they subscribe again."
         )
 
 

@@ -65,15 +65,15 @@ def soak(
     Without `--url` it starts a temporary node. If the node goes down, clients wait for it. Ctrl-C ends the run early, with a report.
 
     Args:
-        load: How much is said.
+        load: The load: users, rate and duration.
         url: The node to test, instead of a temporary one.
         codes: The file to which that node writes one-time codes (its VYRY_SMS=file:PATH).
         as_json: Print one JSON object per line.
     """
     refusals: list[BaseException] = []
-    with _node_under_test(url, codes) as place:
+    with _node_under_test(url, codes) as node:
         try:
-            return asyncio.run(_SoakRun(load, place, as_json=as_json).run())
+            return asyncio.run(_SoakRun(load, node, as_json=as_json).run())
         except* (ClientError, CommandError) as problems:
             refusals += flatten_exceptions(problems)
     raise CommandError(f"The clients could not start: {refusals[0]}")
@@ -82,8 +82,8 @@ def soak(
 @contextmanager
 def _node_under_test(url: str | None, codes: Path | None) -> Iterator[NodeHandle]:
     if url is None:
-        with temporary_node() as place:
-            yield place
+        with temporary_node() as node:
+            yield node
         return
     if codes is None:
         raise CommandError(
@@ -120,13 +120,13 @@ class _SoakRun:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self.load.people):
                 tasks.create_task(self._run_user(number))
-            telling = tasks.create_task(self._report_progress())
+            progress = tasks.create_task(self._report_progress())
             await _completes_within(self.load.minutes * 60, self._stop_requested.wait())
             self._stop_requested.set()
             await self._all_senders_finished.wait()
             await self._wait_for_delivery()
             self._run_finished.set()
-            telling.cancel()
+            progress.cancel()
         return self._print_result()
 
     async def _run_user(self, number: int) -> None:
@@ -161,8 +161,8 @@ class _SoakRun:
 
     async def _send_messages(self, client: Client, me: UUID, chats: Mapping[UUID, Sequence[UUID]]) -> None:
         for chat, readers in itertools.cycle(chats.items()):
-            said = self.stats.record_sent(chat, me, readers, time.monotonic())
-            await client.send_text(chat, f"{_TEXT_PREFIX} {said.number}")
+            sent = self.stats.record_sent(chat, me, readers, time.monotonic())
+            await client.send_text(chat, f"{_TEXT_PREFIX} {sent.number}")
             if self.stats.missing_count > _MAX_BACKLOG * self.load.people:
                 await _wait_until_sent(client)
             if await _completes_within(1 / self.load.rate, self._stop_requested.wait()):
@@ -175,8 +175,8 @@ class _SoakRun:
             match event.name:
                 case "message" if str(body.get("text", "")).startswith(_TEXT_PREFIX):
                     number = int(body["text"].split()[1])
-                    said = SentMessage(UUID(body["conversationId"]), UUID(body["senderId"]), number)
-                    self.stats.record_received(me, said, time.monotonic())
+                    sent = SentMessage(UUID(body["conversationId"]), UUID(body["senderId"]), number)
+                    self.stats.record_received(me, sent, time.monotonic())
                     self._message_received.set()
                 case "unreadable" | "notSent" | "lost":
                     self.stats.faults[_FAULT_BY_EVENT[event.name]] += 1

@@ -20,8 +20,8 @@ def start() -> int:
 
     It runs web server, mailbox agents and sweeper on a SQLite file in VYRY_DATA_DIR.
 
-    Without settings it creates the data folder and secrets, runs migrations, and listens on http://127.0.0.1:8000. It runs in production mode unless
-    VYRY_ENV=development is set. Unsafe settings cause a warning, and an error if VYRY_ENV=production is set.
+    Without settings it creates the data folder and secrets, runs migrations, and listens on http://127.0.0.1:8000. Without VYRY_ENV it
+    runs in production mode and only warns about unsafe settings; with VYRY_ENV=production, they stop the start.
     """
     # Files that this process creates are readable by their owner only.
     os.umask(0o077)

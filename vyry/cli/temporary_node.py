@@ -44,13 +44,13 @@ def temporary_node() -> Iterator[NodeHandle]:
     folder = Path(tempfile.mkdtemp(prefix="vyry-temporary-"))
     reading, writing = os.pipe()
     port, admin_port = _free_ports()
-    place = NodeHandle(f"http://127.0.0.1:{port}", folder / "codes.jsonl", folder / "profiles")
+    node = NodeHandle(f"http://127.0.0.1:{port}", folder / "codes.jsonl", folder / "profiles")
     environment = {
         "SERVER_PORT": str(port),
         "VYRY_ADMIN_PORT": str(admin_port),
         "VYRY_DATA_DIR": str(folder / "node"),
         "VYRY_ENV": "development",
-        "VYRY_SMS": f"file:{place.code_file}",
+        "VYRY_SMS": f"file:{node.code_file}",
         # Users of a test send faster than the rate limits allow.
         "VYRY_LIMITS": "off",
     }
@@ -60,8 +60,8 @@ def temporary_node() -> Iterator[NodeHandle]:
         _run_node(environment, folder, reading)
     os.close(reading)
     try:
-        _wait_until_ready(child, place.url, folder / "log")
-        yield place
+        _wait_until_ready(child, node.url, folder / "log")
+        yield node
     finally:
         # The node reads the end of this pipe and exits; also when this process is killed.
         os.close(writing)
@@ -81,9 +81,9 @@ def _run_node(environment: Mapping[str, str], folder: Path, supervisor_pipe: int
         # Ctrl-C reaches the clients only; the node exits after them.
         os.setsid()
         os.umask(0o077)
-        said = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
+        log_fd = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
         for stream in (1, 2):
-            os.dup2(said, stream)
+            os.dup2(log_fd, stream)
         settings = load_settings(Role.START, environment)
         configure_logging(settings.log_level)
         code = run_process(partial(serve_all, settings), parent=supervisor_pipe)

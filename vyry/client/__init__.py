@@ -2,12 +2,12 @@
 
 Each package imports only those below it:
 
-- `api`: what a program calls: `Client` and its parts.
-- `sync`: what turns mailbox entries into events and contents into posts.
+- `api`: the interface for programs: `Client` and its parts.
+- `sync`: turns mailbox entries into events and contents into posts.
 - `crypto`: keys, sessions, device lists and pins of this profile.
 - `transport`: REST, WebSocket and attachment bytes of one node, validated.
 - `store`: the encrypted SQLite file and the values in it (`store/kinds.py` lists them).
-- `errors`: what the SDK raises.
+- `errors`: the errors that the SDK raises.
 
 A received message passes, in this order: `transport/connection.py` (a frame of entries), `api/client.py` (one page at a time), `sync/prefetch.py`
 (fetches members and device lists that are not known), `sync/inbox.py` (hash chain, pins, one transaction for the page), `crypto/unsealing.py`

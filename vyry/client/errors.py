@@ -23,7 +23,7 @@ class Refused(ClientError):
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         reason = _wrong_fields(body.get("fields")) or body.get("error", "the node gave no reason")
-        # The node says it, and may say anything.
+        # The value comes from the node, which may send anything.
         super().__init__(truncate(clean_line(f"{body.get('error_code', status)}: {reason}"), _LONGEST_REASON))
         self.status = status
         self.code = str(body.get("error_code", ""))
@@ -35,7 +35,7 @@ class Unreachable(ClientError):
 
     def __init__(self, text: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(text)
-        # The node says it, and may say anything.
+        # The value comes from the node, which may send anything.
         is_wait = isinstance(retry_after_seconds, int | float) and 0 <= retry_after_seconds <= MAX_RETRY_AFTER
         self.retry_after_seconds = retry_after_seconds if is_wait else None
 
@@ -85,7 +85,7 @@ class NameChanged(ClientError):
     def __init__(self, name: str, held: UUID, told: UUID) -> None:
         super().__init__(
             f"The node now reports another account for {name}: {told} instead of {held}. The profile still uses {held}; "
-            f"check with the person in another way, and only if {told} is right run: vyry client whois {name} --take {told}"
+            f"ask the person over another channel. If {told} is correct, run: vyry client whois {name} --take {told}"
         )
         self.name = name
         self.held = held
@@ -137,6 +137,6 @@ class FileAlreadyExists(FileFailed):
 
 
 def _wrong_fields(fields: object) -> str:
-    """What the node says is wrong with each field; empty without a valid list."""
+    """The field errors that the node reports, as one line; empty without a valid list."""
     found = fields[:_MOST_FIELDS] if isinstance(fields, list) else []
     return "; ".join(f"{each.get('field')}: {each.get('problem')}" for each in found if isinstance(each, dict))

@@ -45,9 +45,9 @@ class Content:
 
 
 def read_content(plaintext: bytes, conversation_id: UUID) -> Content:
-    """The content of a plaintext in this conversation. An unknown kind is no error: it is kept for a newer version.
+    """The content of a plaintext in this conversation. An unknown kind is no error: the content is kept for a newer version.
 
-    Raises BadContent, UnknownVersion, ContextMismatch (it was written for another conversation).
+    Raises BadContent, UnknownVersion, ContextMismatch (the content was written for another conversation).
     """
     found = parse_object(plaintext)
     if not all(name in found for name in _COMMON):

@@ -81,7 +81,7 @@ class Prefix:
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """What both sides know after it. `transcript` is public and covers everything; its first 8 bytes name the session."""
+    """What both sides know after a handshake. `transcript` is public and covers everything; its first 8 bytes name the session."""
 
     transcript: bytes
     root_key: bytes = field(repr=False)

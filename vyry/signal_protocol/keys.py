@@ -31,7 +31,7 @@ class PublicPrekey:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """What a claim returns to begin a session with one device."""
+    """The keys that a claim returns to begin a session with one device."""
 
     address: Address
     registration_id: int
@@ -85,11 +85,11 @@ class DhPrekey:
     pair: DhPair
 
     def unsigned(self) -> PublicPrekey:
-        """Its public half as one-time prekey: a forged one makes the handshake fail, and reveals nothing."""
+        """The public half as one-time prekey: a forged one makes the handshake fail, and reveals nothing."""
         return PublicPrekey(self.id, self.pair.public)
 
     def publish(self, owner: OwnDevice) -> PublicPrekey:
-        """Its public half as signed prekey of this device."""
+        """The public half as signed prekey of this device."""
         message = prekey_message(SIGNED, owner.dh.public, self.id, self.pair.public)
         return PublicPrekey(self.id, self.pair.public, owner.identity.sign(message))
 
@@ -103,7 +103,7 @@ class KemPrekey:
     is_last_resort: bool = False
 
     def publish(self, owner: OwnDevice) -> PublicPrekey:
-        """Its public half, signed for this device."""
+        """The public half, signed for this device."""
         words = PQ_LAST_RESORT if self.is_last_resort else PQ_ONE_TIME
         message = prekey_message(words, owner.dh.public, self.id, self.pair.public)
         return PublicPrekey(self.id, self.pair.public, owner.identity.sign(message))
@@ -115,10 +115,10 @@ PQ_LAST_RESORT: Final = "pq last-resort prekey"
 
 
 def dh_key_message(identity_key: bytes, dh_key: bytes) -> bytes:
-    """What identityDhSignature signs."""
+    """The message that identityDhSignature signs."""
     return label("identity dh") + identity_key + dh_key
 
 
 def prekey_message(words: str, dh_key: bytes, prekey_id: int, key: bytes) -> bytes:
-    """What a prekey's signature signs; the DH key ties it to one device."""
+    """The message that a prekey's signature signs; the DH key binds it to one device."""
     return label(words) + dh_key + _ID.pack(prekey_id) + key

@@ -1,4 +1,4 @@
-"""Pins that one device of an account gives to another: identity keys with the decisions about them, conversations, names (sections 9 and 11)."""
+"""Pins that one device of an account sends to another: identity keys with the decisions about them, conversations, names (sections 9 and 11)."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 class IdentityPin:
     """The identity key stored for an account, whether its number was compared, and when a person decided that (ms since 1970; 0: never)."""
 
-    PLACE: ClassVar[str] = "identities"
+    FIELD: ClassVar[str] = "identities"
     user_id: UUID
     identity_key: bytes
     is_verified: bool
@@ -49,7 +49,7 @@ class IdentityPin:
 class DirectPin:
     """A direct conversation and its other account."""
 
-    PLACE: ClassVar[str] = "directs"
+    FIELD: ClassVar[str] = "directs"
     conversation_id: UUID
     user_id: UUID
 
@@ -68,7 +68,7 @@ class DirectPin:
 class GroupPin:
     """A group and its last known members, without the own account."""
 
-    PLACE: ClassVar[str] = "groups"
+    FIELD: ClassVar[str] = "groups"
     conversation_id: UUID
     members: tuple[UUID, ...]
 
@@ -95,7 +95,7 @@ class GroupPin:
 class NamePin:
     """A username with "@", or a phone number, and the account that it is remembered for."""
 
-    PLACE: ClassVar[str] = "names"
+    FIELD: ClassVar[str] = "names"
     name: str
     user_id: UUID
 
@@ -114,11 +114,11 @@ class NamePin:
 
 
 Pin = IdentityPin | DirectPin | GroupPin | NamePin
-_PLACES: Final = (IdentityPin.PLACE, DirectPin.PLACE, GroupPin.PLACE, NamePin.PLACE)
+_FIELDS: Final = (IdentityPin.FIELD, DirectPin.FIELD, GroupPin.FIELD, NamePin.FIELD)
 
 
 @dataclass(frozen=True, slots=True)
-class HandedPins:
+class PinSet:
     """Pins for another own device."""
 
     identities: tuple[IdentityPin, ...] = ()
@@ -145,7 +145,7 @@ class HandedPins:
         """The JSON form."""
         found: dict[str, Any] = {}
         for each in self.all():
-            found.setdefault(each.PLACE, []).append(each.fields())
+            found.setdefault(each.FIELD, []).append(each.fields())
         return found
 
     @classmethod
@@ -153,10 +153,10 @@ class HandedPins:
         """The pins of another device; nothing in it occurs twice. Raises BadContent."""
         fields = _object(value)
         found = cls(
-            _read(fields, IdentityPin.PLACE, IdentityPin.read),
-            _read(fields, DirectPin.PLACE, DirectPin.read),
-            _read(fields, GroupPin.PLACE, GroupPin.read),
-            _read(fields, NamePin.PLACE, NamePin.read),
+            _read(fields, IdentityPin.FIELD, IdentityPin.read),
+            _read(fields, DirectPin.FIELD, DirectPin.read),
+            _read(fields, GroupPin.FIELD, GroupPin.read),
+            _read(fields, NamePin.FIELD, NamePin.read),
         )
         _check_once([each.user_id for each in found.identities])
         _check_once(
@@ -166,19 +166,19 @@ class HandedPins:
         return found
 
 
-def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[HandedPins, Sequence[Pin]]:
+def split_pins(pins: Sequence[Pin], max_bytes: int) -> tuple[PinSet, Sequence[Pin]]:
     """As many of the first pins as fit into `max_bytes` of JSON together, and the rest."""
-    max_bytes -= sum(len(f'"{each}":[],') for each in _PLACES) + len("{}")
+    max_bytes -= sum(len(f'"{each}":[],') for each in _FIELDS) + len("{}")
     taken = 0
     for each in pins:
         max_bytes -= len(write_object(each.fields())) + len(",")
         if max_bytes < 0:
             break
         taken += 1
-    return HandedPins.from_pins(pins[:taken]), pins[taken:]
+    return PinSet.from_pins(pins[:taken]), pins[taken:]
 
 
-def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[HandedPins]:
+def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[PinSet]:
     """All pins, in parts of at most `max_bytes` of JSON; a pin that is larger alone is left out."""
     while pins:
         part, rest = split_pins(pins, max_bytes)

@@ -1,4 +1,4 @@
-"""What the approving device gives to a new one inside `provisioning` (section 11, step 3)."""
+"""The data that the approving device sends to a new one inside `provisioning` (section 11, step 3)."""
 
 import hmac
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from uuid import UUID
 
 from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.contents import parse_object, read_bytes, read_id, write_object
-from vyry.signal_protocol.pins import HandedPins
+from vyry.signal_protocol.pins import PinSet
 from vyry.signal_protocol.primitives import KEY_BYTES, SigningPair
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, UnknownVersion
 
@@ -36,7 +36,7 @@ class Provisioning:
     identity: SigningPair
     profile_key: bytes = field(repr=False)
     group_keys: tuple[GroupKey, ...] = ()
-    pins: HandedPins = field(default_factory=HandedPins)
+    pins: PinSet = field(default_factory=PinSet)
 
     def pack(self) -> bytes:
         """The plaintext to seal. Raises BadContent."""
@@ -76,7 +76,7 @@ class Provisioning:
         if not hmac.compare_digest(identity.public, read_bytes(fields.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
         profile_key = read_bytes(fields.get("profileKey"), KEY_BYTES)
-        pins = HandedPins.read(fields.get("pins", {}))
+        pins = PinSet.read(fields.get("pins", {}))
         return cls(read_id(fields.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
 
 

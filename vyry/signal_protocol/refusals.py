@@ -2,14 +2,14 @@
 
 
 class Refusal(Exception):
-    """Something of another device was refused; `name` is the same in every language."""
+    """Data from another device was refused; `name` is the same in every language."""
 
     def __init__(self) -> None:
         super().__init__((type(self).__doc__ or "").splitlines()[0])
 
     @property
     def name(self) -> str:
-        """Its name in the protocol."""
+        """The name of the refusal in the protocol."""
         return type(self).__name__
 
 
@@ -26,7 +26,7 @@ class Malformed(Refusal):
 
 
 class TooLarge(Refusal):
-    """It is larger than the protocol allows."""
+    """The data is larger than the protocol allows."""
 
 
 class BadPadding(Refusal):
@@ -34,11 +34,11 @@ class BadPadding(Refusal):
 
 
 class BadContent(Refusal):
-    """The plaintext is not a valid content."""
+    """The plaintext is not valid content."""
 
 
 class ContextMismatch(Refusal):
-    """It was written for another conversation."""
+    """The message was written for another conversation."""
 
 
 class BadKey(Refusal):
@@ -54,7 +54,7 @@ class IdentityChanged(Refusal):
 
 
 class IdentityForged(Refusal):
-    """It claims to be of the own account, and the own identity key did not sign it."""
+    """A message or a key claims to come from this account, but this account's identity key did not sign it."""
 
 
 class ConversationForged(Refusal):
@@ -62,11 +62,11 @@ class ConversationForged(Refusal):
 
 
 class MemberForged(Refusal):
-    """Its sender is not a member of the group."""
+    """The sender is not a member of the group."""
 
 
 class PrekeyUnknown(Refusal):
-    """It was made for a prekey that is not stored (any more)."""
+    """The message was made for a prekey that is not stored (any more)."""
 
 
 class PrekeyReplayed(Refusal):
@@ -74,27 +74,27 @@ class PrekeyReplayed(Refusal):
 
 
 class SessionUnknown(Refusal):
-    """Its session is not known."""
+    """The session of the message is not known."""
 
 
 class BadMessage(Refusal):
-    """It does not open."""
+    """Decryption failed."""
 
 
 class JumpTooFar(Refusal):
-    """Too many messages before it are missing."""
+    """Too many messages before this one are missing."""
 
 
 class DuplicateMessage(Refusal):
-    """It was opened before."""
+    """The message was opened before."""
 
 
 class SenderRewound(Refusal):
-    """Its sender used a key twice: its state was copied or restored, or the node changed the message."""
+    """The sender used a message key twice: the sender's state was copied or restored, or the node changed the message."""
 
 
 class SenderKeyUnknown(Refusal):
-    """Its sender key is not known."""
+    """The sender key of the message is not known."""
 
 
 class SenderKeyConflict(Refusal):
@@ -106,7 +106,7 @@ class AttachmentTruncated(Refusal):
 
 
 class AttachmentBroken(Refusal):
-    """The attachment differs from what was sealed."""
+    """The attachment differs from the file that was sealed."""
 
 
 class LinkMismatch(Refusal):

@@ -47,7 +47,7 @@ class Remedy(Enum):
 
 
 def remedy(refusal: Refusal, content: bytes) -> Remedy | None:
-    """What to do about a refused content; None: nothing, because asking would not help, or would help an attacker."""
+    """What to do about a refused content; None: nothing, because a retry would not help, or would help an attacker."""
     if isinstance(refusal, SenderRewound):
         # Anyone may have forged it, the node too: it ends no session. A `retry` in this session makes the other side step its ratchet.
         return Remedy.SAME_SESSION
@@ -126,7 +126,7 @@ class Resync:
 
 
 def may_resend(addressed: Collection[Device], asker: Device, posted_at: int, now: int) -> bool:
-    """Whether an own content may be resent: to the very device that it was sealed for, under the same identity key and IDH, for seven days."""
+    """Whether an own content may be resent: only to the device for which it was sealed, under the same identity key and IDH, for seven days."""
     return asker in addressed and now - posted_at <= SENT_MILLISECONDS
 
 

@@ -230,27 +230,31 @@ class Generations:
     where: SenderKeyScope
     held: Mapping[bytes, Generation] = field(default_factory=dict)
 
-    def accept(self, told: Distribution, *, now: int = 0, sure_at: int | None = None) -> "Generations":
-        """The generations with this key, which replaces the one before at `now` (ms since 1970). A known key is never rewound. `sure_at`: as for `open`. Raises SenderKeyConflict, BadKey, Malformed."""
-        known = self.held.get(told.sender_key_id)
+    def accept(self, distribution: Distribution, *, now: int = 0, confirmed_now: int | None = None) -> "Generations":
+        """The generations with this key, which replaces the one before at `now` (ms since 1970). A known key is never rewound. `confirmed_now`: as for `open`. Raises SenderKeyConflict, BadKey, Malformed."""
+        known = self.held.get(distribution.sender_key_id)
         if known is not None:
-            if not hmac.compare_digest(known.signing_key, told.signing_key):
+            if not hmac.compare_digest(known.signing_key, distribution.signing_key):
                 raise SenderKeyConflict
             return self
-        check_signing_key(told.signing_key)
-        if len(told.sender_key_id) != SENDER_KEY_ID_BYTES or len(told.chain_key) != 32 or told.iteration >= CHAIN_END:
+        check_signing_key(distribution.signing_key)
+        if (
+            len(distribution.sender_key_id) != SENDER_KEY_ID_BYTES
+            or len(distribution.chain_key) != 32
+            or distribution.iteration >= CHAIN_END
+        ):
             raise Malformed
         held = {key_id: each.mark_replaced(now) for key_id, each in self.held.items()}
-        chain = Chain(told.chain_key, told.iteration)
-        held[told.sender_key_id] = Generation(told.signing_key, chain, used_at=now)
+        chain = Chain(distribution.chain_key, distribution.iteration)
+        held[distribution.sender_key_id] = Generation(distribution.signing_key, chain, used_at=now)
         for oldest in list(held)[: max(0, len(held) - MAX_GENERATIONS)]:
             del held[oldest]
-        return replace(self, held=held).without_old_keys(now if sure_at is None else sure_at)
+        return replace(self, held=held).without_old_keys(now if confirmed_now is None else confirmed_now)
 
-    def open(self, content: bytes, *, now: int = 0, sure_at: int | None = None) -> tuple["Generations", bytes]:
+    def open(self, content: bytes, *, now: int = 0, confirmed_now: int | None = None) -> tuple["Generations", bytes]:
         """The next state and the plaintext. `now` (ms since 1970) dates what is stored, and deletes what expired after 30 days; the generation of this message is looked up before.
 
-        With `sure_at` that decides about expiry instead of `now`, for a clock in doubt.
+        `confirmed_now` decides about expiry instead of `now` while the clock is in doubt.
 
         Raises TooLarge, Malformed, UnknownVersion, UnknownType, SenderKeyUnknown, BadSignature, DuplicateMessage, SenderRewound, JumpTooFar, BadMessage, BadPadding.
         """
@@ -266,7 +270,7 @@ class Generations:
         associated = self.where.pack() + body[:HEADER_BYTES]
         plaintext = unpad(unseal(key, nonce, body[HEADER_BYTES:], associated))
         known = replace(self, held={**self.held, sender_key_id: after})
-        return known.without_old_keys(now if sure_at is None else sure_at), plaintext
+        return known.without_old_keys(now if confirmed_now is None else confirmed_now), plaintext
 
     def without_old_keys(self, now: int) -> "Generations":
         """Without ended generations, and without keys skipped more than 30 days ago."""

@@ -74,7 +74,7 @@ class HandshakeRandomness:
 
 @dataclass(frozen=True, slots=True)
 class PeerDevice:
-    """The device at the other end of a session: the keys and the registration id of its handshake. A device id alone is the node's word."""
+    """The device at the other end of a session: the keys and the registration id of its handshake. A device id alone proves nothing: the node assigns it."""
 
     identity_key: bytes
     dh_key: bytes
@@ -107,7 +107,7 @@ class Session:
         return self.prefix is not None
 
     def needs_handshake(self, now: int) -> bool:
-        """Whether a new handshake should bring new secrets."""
+        """Whether the session is so old that a new handshake should replace it."""
         if self.is_unanswered:
             return now - self.began_at > UNANSWERED_MS
         return now - (self.answered_at or self.began_at) > STALE_MS
@@ -242,7 +242,7 @@ class Sessions:
         )
 
     def activate(self, session_id: bytes) -> "Sessions":
-        """The session in which a `retry` or `resync` came becomes the active one, whatever the tie-break said, unless its device has ended. Raises SessionUnknown."""
+        """Make the session in which a `retry` or `resync` arrived the active one, whatever the tie-break of simultaneous sessions chose, unless its device has ended. Raises SessionUnknown."""
         session = self._require(session_id)
         return self if session.ended_at is not None else self._activated(session)
 

@@ -134,14 +134,14 @@ def _ratchet(case: Mapping[str, Any]) -> Found:
         "initiator": Ratchet.initiator(handshake, signed.public, fresh["initiator"].__next__),
         "responder": Ratchet.responder(handshake, signed),
     }
-    messages: Said = {}
+    messages: _SealedMessages = {}
     for step in case["steps"]:
         side = step["side"]
         sides[side] = _ratchet_step(step, messages, sides[side], fresh[side])
     return {"final": {name: _final(state) for name, state in sides.items()}}
 
 
-def _ratchet_step(step: Value, messages: "Said", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
+def _ratchet_step(step: Value, messages: "_SealedMessages", state: Ratchet, fresh: Iterator[DhPair]) -> Ratchet:
     match step["do"]:
         case "open":
             return _open(step, messages, state, lambda content: state.open(content, fresh=fresh.__next__))
@@ -158,13 +158,17 @@ def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
 
 
 #: By the number of a message: its content and plaintext.
-Said = dict[int, tuple[bytes, bytes]]
+_SealedMessages = dict[int, tuple[bytes, bytes]]
 Sealing = TypeVar("Sealing", Ratchet, SenderKey)
 Opening = TypeVar("Opening", Ratchet, Generations)
 
 
 def _seal(
-    step: Value, messages: Said, state: Sealing, chain: Chain | None, secrets_of: Callable[[bytes], tuple[bytes, bytes]]
+    step: Value,
+    messages: _SealedMessages,
+    state: Sealing,
+    chain: Chain | None,
+    secrets_of: Callable[[bytes], tuple[bytes, bytes]],
 ) -> Sealing:
     """Run a sealing step, and compare its result."""
     expected, plaintext = _values(step, "plaintext"), decode_base64(step["plaintext"])
@@ -188,7 +192,9 @@ def _discard(step: Value, state: Sealing) -> Sealing:
     return state
 
 
-def _open(step: Value, messages: Said, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]) -> Opening:
+def _open(
+    step: Value, messages: _SealedMessages, state: Opening, act: Callable[[bytes], tuple[Opening, bytes]]
+) -> Opening:
     """Run an opening step, and compare its result."""
     content = decode_base64(step["content"]) if "content" in step else messages[step["message"]][0]
     expected = _values(step, "content")
@@ -230,7 +236,7 @@ def _sender_keys(case: Mapping[str, Any]) -> Found:
     signing = SigningPair.from_private(decode_base64(given["signingPrivate"]))
     key = SenderKey(scope, decode_base64(given["senderKeyId"]), signing, Chain(decode_base64(given["chainKey"])))
     reader = Generations(scope).accept(key.distribution())
-    messages: Said = {}
+    messages: _SealedMessages = {}
     for step in case["steps"]:
         match step["do"]:
             case "join":

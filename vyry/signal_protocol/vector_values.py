@@ -14,7 +14,7 @@ Found = dict[str, object]
 
 
 class Mismatch(Exception):
-    """A case expects something else than this implementation computes."""
+    """A case expects another result than this implementation computes."""
 
 
 def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str = "") -> None:

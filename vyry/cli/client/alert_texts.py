@@ -23,7 +23,7 @@ _SOURCE_TEXTS: Final[Mapping[str, str]] = {
 def _unreadable(who: str, body: Body) -> str:
     text = f"A message of {who} could not be read ({body['reason']})."
     if body["reason"] == "SenderRewound":
-        text = f"{text} The device of {who} was restored from an older copy and used a key twice."
+        text = f"{text} The device of {who} was restored from an older copy and used a message key twice."
     return (
         f"{text} Vyry asked their device to send it again."
         if body["isAwaited"]
@@ -62,7 +62,7 @@ def _list_differs(who: str, body: Body) -> str:
         if body["seenBy"] == "node"
         else f"The node does not list {device}, which {who} uses"
     )
-    return f"{seen}. Ask {who} in another way (in person or by phone) to check `vyry client devices list`."
+    return f"{seen}. Ask {who} over another channel (in person or by phone) to check `vyry client devices list`."
 
 
 #: By the name of the event: its text, given the name of the user that it is about.
@@ -83,7 +83,7 @@ ALERT_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     ),
     "conversationForged": lambda _, body: (
         f"The node reports {_FORGED_FACTS[body['reason']]}. Vyry encrypts nothing for them and opens nothing from them. "
-        "Ask the other person in another way, and ask the operator of the node."
+        "Ask the other person over another channel, and ask the operator of the node."
     ),
     "memberAdded": lambda who, body: (
         f"The node reports that {who} was added to the group. The key of {who} is {'' if body['isVerified'] else 'not '}verified."

@@ -1,4 +1,4 @@
-"""What all commands of `vyry client` share: profile, node, output format, and the runner that opens the profile and maps errors to exit codes."""
+"""Shared by all commands of `vyry client`: profile, node, output format, and the runner that opens the profile and maps errors to exit codes."""
 
 import json
 import resource

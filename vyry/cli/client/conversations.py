@@ -78,8 +78,8 @@ def read(conversation: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
 
     async def act(client: Client) -> None:
         chat = await resolve_conversation(client, conversation)
-        said = client.conversations.history(chat, HISTORY_SEARCH_LIMIT)
-        targets = [event.target for event in said if isinstance(event, Message) and not event.is_own]
+        recent = client.conversations.history(chat, HISTORY_SEARCH_LIMIT)
+        targets = [event.target for event in recent if isinstance(event, Message) and not event.is_own]
         await client.messages.read(chat, targets)
         await flush_outbox(client)
         context.print_result("Marked as read.", {"conversationId": str(chat), "messages": len(targets)})

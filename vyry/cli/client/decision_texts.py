@@ -21,7 +21,7 @@ _DECISION_TEXTS: Final = {
     "conversationForged": "the node reports other members or another kind for this conversation than before",
 }
 #: The next step where no command can accept the change.
-_NO_COMMAND_TEXT: Final = "nothing is sent until the node reports it correctly; ask the other person in another way, and ask the operator of the node"
+_NO_COMMAND_TEXT: Final = "nothing is sent until the node reports it correctly; ask the other person over another channel, and ask the operator of the node"
 
 
 async def wait_until_sent(client: Client, context: CommandContext, chat: UUID, content_id: UUID) -> None:
@@ -46,7 +46,7 @@ def next_step(context: CommandContext, decide: str, who: str) -> str:
 
 
 def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> str:
-    """What happened and how many messages wait, in a few words; `names` are those of the accounts, in the same order. Empty without decisions."""
+    """The reasons and the counts of waiting messages, in a few words; `names` are those of the accounts, in the same order. Empty without decisions."""
     parts = [decision_text(each.decide, name) for each, name in zip(decisions, names, strict=True)]
     waiting = max((each.waiting for each in decisions), default=0)
     held = sum(each.held for each in decisions)
@@ -56,7 +56,7 @@ def summarize_decisions(decisions: Sequence[Decision], names: Sequence[str]) -> 
 
 
 def decision_text(decide: str, who: str) -> str:
-    """What happened."""
+    """The event that requires the decision, in a few words."""
     return _DECISION_TEXTS[decide].format(who=who)
 
 

@@ -36,7 +36,7 @@ def command_timeouts(seconds: float, *, is_asking: bool = True) -> Waits:
 
 
 async def run_following(profile: Profile, waits: Waits, act: Any) -> None:
-    """Run until the command ends by itself. When another process requests the profile, `client.stop` interrupts the command, and it starts again afterwards."""
+    """Run until the command ends. When another process requests the profile, `client.stop` interrupts the command, and it starts again afterwards."""
     # Imported late: aiohttp takes long to load.
     opened = import_module("vyry.client.api.client").Client.open
     while True:

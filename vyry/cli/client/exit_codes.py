@@ -25,7 +25,7 @@ from vyry.signal_protocol.refusals import Refusal
 
 
 class Exit(IntEnum):
-    """The exit codes of `vyry client`; docs/cli.md says the same."""
+    """The exit codes of `vyry client`, as in docs/cli.md."""
 
     DONE = 0
     FAILED = 1

@@ -66,7 +66,7 @@ def send(
         conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
         file: The file to send; - reads standard input.
         text: A message to send with the file.
-        how: Under which name and id.
+        how: File name and id.
         context: Profile, node and output format.
     """
     require_stdin_content(file)

@@ -11,7 +11,7 @@ from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.names import DisplayNames, profile_name, resolve_account
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.client.api.client import Client
-from vyry.client.crypto.group_keys import read_line
+from vyry.client.crypto.group_keys import read_text_field
 
 
 FriendAction = Callable[[Client, UUID], Awaitable[Any]]
@@ -158,7 +158,7 @@ def _run_action(who: str, action: FriendAction, status: str, context: CommandCon
 
 def _friend_line(client: Client, friend: dict[str, Any]) -> str:
     name = profile_name(client, friend)
-    chosen = read_line(friend, "displayName", 100) if friend["username"] else None
+    chosen = read_text_field(friend, "displayName", 100) if friend["username"] else None
     parts = (
         sanitize_line(friend["userId"]),
         "" if name == friend["userId"] else name,

@@ -231,7 +231,7 @@ def accept(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) ->
 
 @app.command
 def decline(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Decline a group invitation. Nobody is notified.
+    """Decline a group invitation. No user is notified.
 
     Args:
         invitation: The id that `groups invitations` prints.

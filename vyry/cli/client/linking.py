@@ -101,8 +101,8 @@ async def _approve_with_pin(scanned: ScannedLink, pin: str | None) -> None:
 async def _confirm_digits(scanned: ScannedLink) -> bool:
     """Whether the user typed the digits that the new device shows. They are not printed here: the user has to read them from the other screen."""
     network = sanitize_line(scanned.requested_from, MAX_NAME)
-    asked = f"A device named {quote_name(scanned.name)} at {network} asks to be linked to your account."
-    print(indent_continuation(asked), file=sys.stderr)
+    request_text = f"A device named {quote_name(scanned.name)} at {network} asks to be linked to your account."
+    print(indent_continuation(request_text), file=sys.stderr)
     for _ in range(MAX_ATTEMPTS):
         typed = await read_line("Enter the six digits that it shows: ")
         if typed is None:

@@ -54,30 +54,30 @@ def send(
     Args:
         conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
         text: The message; without text and file, standard input is read.
-        how: In answer to what, with which file, under which id.
+        how: Reply target, file and id.
         context: Profile, node and output format.
     """
-    said = text if text is not None else "" if how.file else read_stdin_text()
+    body_text = text if text is not None else "" if how.file else read_stdin_text()
     if how.file is None:
-        _require_visible_text(said)
+        _require_visible_text(body_text)
     else:
         require_stdin_content(how.file)
 
     async def send_content(client: Client, chat: UUID) -> UUID:
         answered = find_target(client, chat, how.reply_to) if how.reply_to else None
         if how.file is None:
-            return await _send_text(client, chat, said, answered, how.id)
+            return await _send_text(client, chat, body_text, answered, how.id)
         with open_source(how.file) as read, progress_display(context, read.name or "file") as progress:
-            return await client.files.send(chat, read, said, reply_to=answered, id=how.id, progress=progress)
+            return await client.files.send(chat, read, body_text, reply_to=answered, id=how.id, progress=progress)
 
     _run_send(conversation, send_content, context)
 
 
-async def _send_text(client: Client, chat: UUID, said: str, answered: Target | None, id: UUID | None) -> UUID:
+async def _send_text(client: Client, chat: UUID, body_text: str, answered: Target | None, id: UUID | None) -> UUID:
     """Send a text. One that an interrupted command left in the outbox is sent under its first id."""
-    fields = {"text": said} | ({"replyTo": answered.as_json()} if answered is not None else {})
+    fields = {"text": body_text} | ({"replyTo": answered.as_json()} if answered is not None else {})
     return await client.messages.text(
-        chat, said, reply_to=answered, id=id or client.unsent_messages.find(chat, "text", fields)
+        chat, body_text, reply_to=answered, id=id or client.unsent_messages.find(chat, "text", fields)
     )
 
 

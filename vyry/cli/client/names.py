@@ -10,7 +10,7 @@ from uuid import UUID
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.terminal_text import quote_name
 from vyry.client.api.client import Client
-from vyry.client.crypto.group_keys import read_line
+from vyry.client.crypto.group_keys import read_text_field
 from vyry.client.errors import BadNumber, Refused, Unreachable
 from vyry.client.store.events import Target
 from vyry.kernel.display_text import comparison_key
@@ -136,7 +136,7 @@ def profile_name(client: Client, profile: Mapping[str, Any]) -> str:
         name = f"@{profile['username']}"
         is_free = client.people.names.account(name) in (None, user_id) or user_id == client.user_id
         return name if is_free else f"another {name} ({digits})"
-    chosen = read_line(profile, "displayName", _MAX_CHOSEN_NAME) or (profile.get("profile") or {}).get("name")
+    chosen = read_text_field(profile, "displayName", _MAX_CHOSEN_NAME) or (profile.get("profile") or {}).get("name")
     return f"{quote_name(chosen, _MAX_CHOSEN_NAME)} ({digits})" if chosen else str(user_id)
 
 

@@ -10,7 +10,7 @@ Body = Mapping[str, Any]
 
 
 def notice(who: str, body: Body) -> str:
-    """The text of a notice about the user with this name; an unknown notice is named."""
+    """The text of a notice about the user with this name; only the name of an unknown notice."""
     describe = _NOTICE_TEXTS.get(body["name"])
     try:
         return describe(who, body) if describe else f"Notice: {body['name']}"
@@ -20,11 +20,13 @@ def notice(who: str, body: Body) -> str:
 
 
 def _changed(who: str, body: Body) -> str:
-    return f"{who} signed up anew, as the node says." if body["identityChanged"] else f"{who} has other devices now."
+    return (
+        f"The node reports that {who} registered again." if body["identityChanged"] else f"{who} has other devices now."
+    )
 
 
 _NOTICE_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
-    "prekeysLow": lambda *_: "Few prekeys of this device were left: it uploads more.",
+    "prekeysLow": lambda *_: "This device had few prekeys left: it uploads more.",
     "devicesChanged": _changed,
     "deviceLinked": lambda _, body: (
         f"The node lists a new device of your account: {quote_name(body['deviceName'])}, {body['platform']}, number {body['deviceId']}."
@@ -34,20 +36,20 @@ _NOTICE_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     ),
     "pinChanged": lambda _, body: f"The PIN of your account was {body['change']} on another device.",
     "pinFailed": lambda _, body: (
-        f"Somebody gave a wrong PIN of your account: {body['attemptsRemaining']} tries are left before it is locked."
+        f"A wrong PIN was entered for your account: {body['attemptsRemaining']} attempts are left before it is locked."
     ),
     "registrationAttempted": lambda *_: (
-        "Somebody proved your number and was stopped by the registration lock. If it was not you, ask your carrier."
+        "Someone entered a valid code for your number; the registration lock stopped the sign-up. If it was not you, ask your carrier."
     ),
     "tokenReused": lambda _, body: (
-        f"A token of device {body['deviceId']} was used twice, so its sessions ended: somebody may have a copy of its store."
+        f"A token of device {body['deviceId']} was used twice, so its sessions ended: its store may have been copied."
     ),
     "accountDeleted": lambda who, _: f"The account {who} was deleted.",
     "conversationChanged": lambda _, body: (
         f"Conversation {body['conversationId']} has changed: `vyry client chats` shows it."
     ),
     "groupInvited": lambda *_: (
-        "Somebody invites you into a group: `vyry client groups invitations` shows who, `vyry client groups accept` takes it up."
+        "You have a group invitation: `vyry client groups invitations` lists it, `vyry client groups accept` accepts it."
     ),
     "callMissed": lambda who, _: f"{who} called, and no device took the call.",
 }

@@ -84,23 +84,23 @@ def _sanitize_value(value: object) -> Any:
 
 def _wrap(line: str, width: int) -> Iterator[str]:
     """The line in pieces that fit the width, broken at a space where there is one; `indent_continuation` indents the later ones."""
-    room = max(width, 20)
-    while (end := _fitting_length(line, room)) < len(line):
+    columns = max(width, 20)
+    while (end := _fitting_length(line, columns)) < len(line):
         blank = line.rfind(" ", 1, end + 1)
         cut = blank if blank > 0 and line[:blank].strip() else end
         yield line[:cut]
         line = line[cut:].lstrip(" ")
-        room = max(width - len(_INDENT), 20)
+        columns = max(width - len(_INDENT), 20)
     yield line
 
 
 def _fitting_length(line: str, width: int) -> int:
     """How many characters fit into this many columns."""
     used = 0
-    for place, each in enumerate(line):
+    for position, each in enumerate(line):
         kind = unicodedata.category(each)
         wide = unicodedata.east_asian_width(each) in "WF"
         used += 0 if kind in ("Mn", "Me", "Cf") else 1 + wide
         if used > width:
-            return place
+            return position
     return len(line)

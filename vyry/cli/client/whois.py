@@ -19,7 +19,7 @@ def whois(
     Args:
         who: The user: user id, @username or phone number (+...).
         refresh: Ask the node again. If it reports another account, nothing changes and the exit code is 11.
-        take: Assign the name to this user id. Check with the person in another way first.
+        take: Assign the name to this user id. Check with the person over another channel first.
         context: Profile, node and output format.
     """
 

@@ -56,7 +56,7 @@ __all__ = ["Client", "Profile", "Waits"]
 
 #: Seconds until a failed post is retried, unless the node asks for more.
 RETRY_SECONDS: Final = 1.0
-#: Seconds without mailbox progress before receiving gives up, unless `Waits` says otherwise.
+#: Seconds without mailbox progress before receiving gives up, unless `Waits` sets another limit.
 RECEIVE_TIMEOUT_SECONDS: Final = 15.0
 #: Seconds between two runs of key maintenance and expiry.
 UPKEEP_SECONDS: Final = 3_600.0
@@ -182,7 +182,7 @@ class Client:
         return content.id
 
     async def sent(self) -> Mapping[UUID, str]:
-        """Wait until the send queue is empty; returns what was refused since the client was opened, by content id, and why. Raises Unreachable when nothing is sent for as long as `Waits` says: it is sent later."""
+        """Wait until the send queue is empty. Returns the contents refused since the client was opened: the reason by content id. Raises Unreachable when nothing is sent within the limit of `Waits`; queued contents are sent later."""
         async with self._rest.progress.limit_wait(self._rest.waits, self._wait_reason):
             while self._outbox.has_pending():
                 self._send_round_done.clear()
@@ -235,7 +235,7 @@ class Client:
         return self.user_id
 
     async def _wait_for_event(self, *, follow: bool) -> None:
-        """Return when something has happened."""
+        """Return when an event may be available."""
         if follow:
             await self._event_ready.wait()
             return

@@ -58,7 +58,7 @@ class Conversations:
         return conversation_id
 
     def peer(self, conversation_id: UUID) -> UUID | None:
-        """The other account of a direct conversation, as pinned, whatever the node says; None for a group, and before the conversation was first fetched."""
+        """The other account of a direct conversation, from the pin and not from the node; None for a group, and before the conversation was first fetched."""
         pin = self._pins.get(conversation_id)
         return pin.peer if pin is not None else None
 

@@ -141,8 +141,10 @@ class Files:
         self, upload: PendingUpload, digest: bytes, content_id: UUID | None
     ) -> tuple[PendingUpload, UUID]:
         """The content id of the message with this file, stored before the upload: a repetition after a crash has the same id."""
-        if upload.said is not None and upload.said[0] == digest and content_id in (None, upload.said[1]):
-            return upload, upload.said[1]
+        if upload.said is not None:
+            stored_digest, stored_id = upload.said
+            if stored_digest == digest and content_id in (None, stored_id):
+                return upload, stored_id
         content_id = content_id or new_id(self._now())
         upload = replace(upload, said=(digest, content_id))
         with self._store.transaction():

@@ -79,7 +79,7 @@ def receipt_event(content: Content, sender: Address) -> Receipt | None:
 
 
 def read_sync_event(content: Content, targets: object) -> Read:
-    """What another own device read. Raises BadContent."""
+    """The targets that another own device read. Raises BadContent."""
     found = tuple(read_target(each) for each in _read_list({"read": targets}, "read"))
     return Read(conversation_id=content.conversation_id, targets=found)
 

@@ -120,7 +120,7 @@ class MemberDirectory:
         return await self.device_lists.get(user_id)
 
     def invalidate_stale(self, conversation_id: UUID, stale: Mapping[str, Any], now: int) -> None:
-        """Delete what the node says is outdated; sessions with a device that is gone are kept for late mail."""
+        """Delete what the node reports as outdated; sessions with a removed device are kept for late mail."""
         with self._rest.validated_response(), self._store.transaction():
             for name in ("missing", "extra", "stale"):
                 for each in stale.get(name, ()):

@@ -118,7 +118,7 @@ class DeviceLists:
         self._known = KnownDevices(store)
 
     async def get(self, user_id: UUID) -> DeviceList:
-        """The verified devices of an account; none when the account is gone. A list under another identity key than the stored one is rejected: `identityChanged`. Raises Refused, Unreachable."""
+        """The verified devices of an account; none when the account was deleted. A list under another identity key than the stored one is rejected: `identityChanged`. Raises Refused, Unreachable."""
         known = self._known.current(user_id)
         return known if known is not None else await self.refresh(user_id)
 
@@ -175,7 +175,7 @@ class DeviceLists:
                 row = names.get(device_id, {})
                 name, platform, at = (read_text_or_none(row.get(key)) for key in ("name", "platform", "linkedAt"))
                 added_event = OwnDeviceAdded(device_id=device_id, device_name=name, platform=platform, added_at=at)
-                # Every time: the name is the node's word, and a removed device that comes back is no repetition.
+                # Not `add_once`: the node chooses the name, and a removed device that is listed again is a new event.
                 Journal(self._store).add(added_event)
             if me.point is not None and me.device_id not in listed.devices:
                 self._add_event(DeviceListDiffers(user_id=me.user_id, device_id=me.device_id, seen_by="peer"))
@@ -183,7 +183,7 @@ class DeviceLists:
         return listed
 
     async def _fetch_device_names(self) -> Mapping[int, Mapping[str, Any]]:
-        """What the node says of the account's devices, for people to read."""
+        """The display data that the node reports of the account's devices, by device id; empty if the node refuses."""
         with suppress(Refused):
             return {each["deviceId"]: each for each in await self._rest.list_all("/devices", "devices")}
         return {}
@@ -193,7 +193,7 @@ class DeviceLists:
 
 
 class KnownDevices:
-    """What this device remembers of lists, without asking the node; inside the transaction of the caller."""
+    """The stored device lists, without a request to the node; inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

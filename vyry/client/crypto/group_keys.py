@@ -148,10 +148,10 @@ def new_own_key(generation: int, key: bytes) -> GroupKey:
 
 def read_title(info: Mapping[str, Any]) -> str | None:
     """The title of a group."""
-    return read_line(info, "title", MAX_TITLE)
+    return read_text_field(info, "title", MAX_TITLE)
 
 
-def read_line(info: Mapping[str, Any], name: str, limit: int) -> str | None:
+def read_text_field(info: Mapping[str, Any], name: str, limit: int) -> str | None:
     """One line of display text, None when nothing is left: the sender may have written anything."""
     text = info.get(name)
     if not isinstance(text, str):

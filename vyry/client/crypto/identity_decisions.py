@@ -1,4 +1,4 @@
-"""Decisions of people about identity keys, on this device and on the account's others: the newest decision about an account counts (docs/signal-protocol.md, section 11)."""
+"""Decisions of users about identity keys, on this device and on the account's others: the newest decision about an account counts (docs/signal-protocol.md, section 11)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ class IdentityDecisions:
         self._peers = Peers(store)
 
     def decided_at(self, user_id: UUID) -> int:
-        """When a person last decided about this account; 0: never."""
+        """When the user last decided about this account; 0: never."""
         return int(self._store.get(kinds.DECIDED_AT, str(user_id)) or 0)
 
     def set_decided_at(self, user_id: UUID, at: int) -> None:
@@ -34,14 +34,14 @@ class IdentityDecisions:
         self._store.put(kinds.DECIDED_AT, str(user_id), str(at).encode() if at else None)
 
     def current_pin(self, user_id: UUID) -> IdentityPin | None:
-        """What is stored for an account; None before first contact."""
+        """The stored key and decision of an account; None before first contact."""
         stored = self._peers.identity_key(user_id)
         if stored is None:
             return None
         return IdentityPin(user_id, stored, is_verified(self._store, user_id), self.decided_at(user_id))
 
     def record_local(self, user_id: UUID, now: int) -> None:
-        """A person decided on this device: the account's other devices are notified of the state stored now. The decision gets a later time than every earlier one, whatever the clocks say. There are no decisions about the own account."""
+        """The user decided on this device: send the stored state to the account's other devices. The decision gets a later time than every earlier one, even if a clock is wrong. There are no decisions about the own account."""
         me = LocalDevice.load(self._store)
         if user_id == me.user_id:
             return
@@ -53,7 +53,7 @@ class IdentityDecisions:
         SendQueue(self._store).add(Outgoing.to_own_devices(content, now))
 
     def apply_remote(self, decided: IdentityPin) -> None:
-        """A person decided on another own device. A decision older than the last one about the account changes nothing; one for another key than the stored one stays pending. Raises BadContent for the own account."""
+        """Apply a decision made on another own device. A decision older than the last one about the account changes nothing; one for another key than the stored one stays pending. Raises BadContent for the own account."""
         user_id = decided.user_id
         if user_id == LocalDevice.load(self._store).user_id:
             raise BadContent
@@ -81,6 +81,6 @@ class IdentityDecisions:
         return [unpack(IdentityPin, packed) for packed in self._store.all(kinds.PENDING_DECISION)]
 
     def reject(self, decided: IdentityPin) -> None:
-        """The node reports another key than the decided one, which is stored as seen: the user is asked on this device too."""
+        """The node reports another key than the decided one. The decided key is stored as a changed key, and the user must decide on this device too."""
         self._store.put(kinds.PENDING_DECISION, str(decided.user_id), None)
         record_changed_key(self._store, decided.user_id, decided.identity_key)

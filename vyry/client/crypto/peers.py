@@ -87,7 +87,7 @@ def known_identities(store: Store) -> Iterator[tuple[UUID, bytes]]:
 
 
 def record_changed_key(store: Store, user_id: UUID, identity_key: bytes) -> None:
-    """The node reports another identity key than the stored one: it is recorded as seen, and the user is asked once for each key. The own account's key never changes."""
+    """The node reports another identity key than the stored one: it is stored as a changed key, and the user is asked once for each key. The own account's key never changes."""
     if not _is_own(store, user_id) and store.get(kinds.CHANGED_KEY, str(user_id)) != identity_key:
         store.put(kinds.CHANGED_KEY, str(user_id), identity_key)
         store.put(kinds.CHANGED_ACCOUNT, str(user_id), user_id.bytes)

@@ -11,7 +11,7 @@ from vyry.client.store.events import ConversationForged
 from vyry.client.store.journal import Journal, newest_number
 from vyry.client.store.remembered_names import RememberedNames
 from vyry.client.store.store import Store
-from vyry.signal_protocol.pins import MAX_MEMBERS, DirectPin, GroupPin, HandedPins, IdentityPin, NamePin, Pin, is_name
+from vyry.signal_protocol.pins import MAX_MEMBERS, DirectPin, GroupPin, IdentityPin, NamePin, Pin, PinSet, is_name
 
 
 class PinRegistry:
@@ -47,46 +47,46 @@ class PinRegistry:
         in_order = [pin for _, pins in people for pin in pins]
         return in_order + [pin for _, pin in sorted(groups, key=lambda each: each[0])]
 
-    def merge(self, handed: HandedPins, now: int) -> None:
+    def merge(self, received: PinSet, now: int) -> None:
         """Store the pins of another own device. A stored pin that differs stays, and the difference becomes an event: `identityChanged`, `conversationForged`."""
         me = LocalDevice.load(self._store).user_id
-        for each in handed.identities:
+        for each in received.identities:
             if each.user_id != me:
                 self._merge_identity(each)
-        for direct in handed.directs:
+        for direct in received.directs:
             self._merge_conversation(direct.conversation_id, ConversationPin(is_group=False, peer=direct.user_id), now)
-        for group in handed.groups:
+        for group in received.groups:
             self._merge_conversation(group.conversation_id, ConversationPin(is_group=True, members=group.members), now)
-        for name in handed.names:
+        for name in received.names:
             if self._names.account(name.name) is None:
                 self._names.save(name.name, name.user_id)
 
-    def _merge_identity(self, handed: IdentityPin) -> None:
+    def _merge_identity(self, received: IdentityPin) -> None:
         """A verification belongs to its key, and does not count when a person has decided here since."""
-        stored, decided_at = self._peers.identity_key(handed.user_id), self._decisions.decided_at(handed.user_id)
-        if handed.at < decided_at:
+        stored, decided_at = self._peers.identity_key(received.user_id), self._decisions.decided_at(received.user_id)
+        if received.at < decided_at:
             return
-        if stored not in (None, handed.identity_key):
-            record_changed_key(self._store, handed.user_id, handed.identity_key)
+        if stored not in (None, received.identity_key):
+            record_changed_key(self._store, received.user_id, received.identity_key)
             return
         if stored is not None:
-            if handed.at > decided_at:
-                self._decisions.apply(handed)
+            if received.at > decided_at:
+                self._decisions.apply(received)
             return
-        self._peers.save_identity(handed.user_id, handed.identity_key)
-        mark_verified(self._store, handed.user_id, is_verified=handed.is_verified)
-        self._decisions.set_decided_at(handed.user_id, handed.at)
+        self._peers.save_identity(received.user_id, received.identity_key)
+        mark_verified(self._store, received.user_id, is_verified=received.is_verified)
+        self._decisions.set_decided_at(received.user_id, received.at)
 
-    def _merge_conversation(self, conversation_id: UUID, handed: ConversationPin, now: int) -> None:
+    def _merge_conversation(self, conversation_id: UUID, received: ConversationPin, now: int) -> None:
         stored = self._pins.get(conversation_id)
         if stored is None:
-            self._pins.save(conversation_id, handed)
-        elif stored.is_group != handed.is_group:
+            self._pins.save(conversation_id, received)
+        elif stored.is_group != received.is_group:
             self._journal.add_once(ConversationForged(conversation_id=conversation_id, reason="kind"), now)
-        elif stored.peer is None and handed.peer is not None:
-            self._pins.save(conversation_id, handed)
-        elif stored.peer != handed.peer:
-            members = (handed.peer,) if handed.peer is not None else ()
+        elif stored.peer is None and received.peer is not None:
+            self._pins.save(conversation_id, received)
+        elif stored.peer != received.peer:
+            members = (received.peer,) if received.peer is not None else ()
             event = ConversationForged(conversation_id=conversation_id, reason="member", user_ids=members)
             self._journal.add_once(event, now)
 

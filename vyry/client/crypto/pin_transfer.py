@@ -1,4 +1,7 @@
-"""Pins for a device that this one approves: as many as fit go with its provisioning, the rest before anything else is sealed for it (docs/signal-protocol.md, section 11)."""
+"""Pins for a device that this device approves (docs/signal-protocol.md, section 11).
+
+The provisioning carries as many pins as fit. The rest is sent before anything else is sealed for the new device.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +18,7 @@ from vyry.client.store.store import Store
 from vyry.kernel.ids import new_id
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.frame import MAX_PADDED
-from vyry.signal_protocol.pins import HandedPins, Pin, chunk_pins, split_pins
+from vyry.signal_protocol.pins import Pin, PinSet, chunk_pins, split_pins
 from vyry.signal_protocol.provisioning import Provisioning
 
 
@@ -34,7 +37,7 @@ class PendingPins:
 
     count: int
     known: tuple[tuple[int, bytes], ...]
-    handed: HandedPins
+    handed: PinSet
 
 
 class PinTransfer:
@@ -54,14 +57,14 @@ class PinTransfer:
     def add_pins(self, provisioning: Provisioning) -> Provisioning:
         """The provisioning with as many pins as fit, those of people with a compared key first; the rest is pending."""
         with self._store.transaction():
-            handed, _ = split_pins(
+            sent_pins, _ = split_pins(
                 self._registry.all_pins(), MAX_PADDED - 1 - len(provisioning.pack()) - _PROVISIONING_OVERHEAD
             )
             before = self._load_pending()
             count = before.count + 1 if before is not None else 1
-            common = handed if before is None else _intersection(before.handed, handed)
-            self._store.put(kinds.PINS_DUE, "", pack(PendingPins(count, self._own_devices(), common)))
-        return replace(provisioning, pins=handed)
+            common = sent_pins if before is None else _intersection(before.handed, sent_pins)
+            self._store.put(kinds.PENDING_PINS, "", pack(PendingPins(count, self._own_devices(), common)))
+        return replace(provisioning, pins=sent_pins)
 
     async def queue_pending(self) -> None:
         """Queue pending pins once the verified own list has the new device. Raises Refused, Unreachable."""
@@ -79,7 +82,7 @@ class PinTransfer:
                 self._queue_for(listed, device_id, pending.handed)
             remaining = replace(pending, count=pending.count - len(new), known=(*pending.known, *new))
             if new:
-                self._store.put(kinds.PINS_DUE, "", pack(remaining) if remaining.count > 0 else None)
+                self._store.put(kinds.PENDING_PINS, "", pack(remaining) if remaining.count > 0 else None)
 
     def check_order(self, listed: DeviceList, outgoing: Outgoing) -> None:
         """Check before anything is sealed for own devices. Raises PinsPending."""
@@ -87,11 +90,11 @@ class PinTransfer:
         if not outgoing.is_first and any(each in listed.devices for each in self._priority_contents.waiting_devices()):
             raise PinsPending
 
-    def _queue_for(self, listed: DeviceList, device_id: int, handed: HandedPins) -> None:
+    def _queue_for(self, listed: DeviceList, device_id: int, sent_pins: PinSet) -> None:
         me, now = LocalDevice.load(self._store), self._now()
-        peer, handed_pins = listed.device(device_id), set(handed.all())
+        peer, excluded = listed.device(device_id), set(sent_pins.all())
         assert peer is not None
-        remaining: Sequence[Pin] = [each for each in self._registry.all_pins() if each not in handed_pins]
+        remaining: Sequence[Pin] = [each for each in self._registry.all_pins() if each not in excluded]
         contents = []
         for pins in chunk_pins(remaining, MAX_PADDED - 1 - _CONTENT_OVERHEAD):
             content = Content("sync", new_id(now), now, me.user_id, {"sync": {"pins": pins.fields()}})
@@ -100,7 +103,7 @@ class PinTransfer:
         self._priority_contents.add(contents)
 
     def _load_pending(self) -> PendingPins | None:
-        packed = self._store.get(kinds.PINS_DUE)
+        packed = self._store.get(kinds.PENDING_PINS)
         return unpack(PendingPins, packed) if packed is not None else None
 
     def _own_devices(self) -> tuple[tuple[int, bytes], ...]:
@@ -110,6 +113,6 @@ class PinTransfer:
         return tuple({**found, me.device_id: me.dh.public}.items())
 
 
-def _intersection(one: HandedPins, other: HandedPins) -> HandedPins:
+def _intersection(one: PinSet, other: PinSet) -> PinSet:
     had = set(other.all())
-    return HandedPins.from_pins(each for each in one.all() if each in had)
+    return PinSet.from_pins(each for each in one.all() if each in had)

@@ -18,7 +18,7 @@ PREKEYS_PER_SET: Final = 100
 #: Days until a signed prekey is rotated, and days for which its private half is kept afterwards: as long as mail for it can wait.
 SIGNED_DAYS: Final = 7
 RETIRED_DAYS: Final = 30
-#: Days for which a one-time key that was given away is kept: twice as long as mail can wait.
+#: Days for which an issued one-time key is kept: twice as long as mail can wait.
 ISSUED_DAYS: Final = 60
 
 
@@ -79,7 +79,7 @@ class PrekeyPublisher:
         self._store.put(kinds.SIGNED_PREKEYS, "", pack((newest,)))
 
     def expire_issued(self, issued: Mapping[str, int], now: int) -> None:
-        """The node gave away one-time keys up to these ids (`issuedThrough`): one that opens nothing within 60 days expires, since no mail for it can come any more."""
+        """The node issued one-time keys up to these ids (`issuedThrough`). A key that is unused for 60 days then expires: no mail for it can arrive any more."""
         for kind, through in ((kinds.ONE_TIME_PREKEY, issued["oneTime"]), (kinds.PQ_PREKEY, issued["pq"])):
             marked = int(self._store.get(kinds.ISSUED_THROUGH, kind) or b"0")
             for number in range(marked + 1, through + 1):

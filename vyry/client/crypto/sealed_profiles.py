@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.crypto.conversation_members import MemberDirectory
-from vyry.client.crypto.group_keys import read_line
+from vyry.client.crypto.group_keys import read_text_field
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import changed_key
 from vyry.client.errors import Refused, TextTooLong
@@ -37,7 +37,7 @@ class Profiles:
     def read_profile(self, response: Mapping[str, Any]) -> dict[str, str | None]:
         """`name` and `about` of an account as the node reports it; None for what is missing, does not open, or is invalid."""
         info = self._open(response)
-        return {name: read_line(info, name, limit) for name, limit in MAX_LENGTHS.items()}
+        return {name: read_text_field(info, name, limit) for name, limit in MAX_LENGTHS.items()}
 
     def seal_profile(self, response: Mapping[str, Any], changes: Mapping[str, str]) -> str:
         """The own profile with changed texts, for the node. Fields of newer versions stay. Raises TextTooLong, BadContent."""

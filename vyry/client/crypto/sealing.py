@@ -38,7 +38,7 @@ PostBody = Callable[[bytes], Any]
 
 
 class ListsOutdated(Exception):
-    """A listed device is gone: its list was invalidated, seal again."""
+    """A listed device was removed: its list was invalidated, seal again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Sealing:
         return found
 
     def _checked_bundle(self, recipients: RecipientSet, bundle: Bundle) -> Bundle | None:
-        """A bundle of the very device that was listed; None when it is left out, with an event. Raises IdentityChanged: the user is asked, and nothing is sealed for them until then; BadSignature in a direct conversation, ListsOutdated."""
+        """The bundle of exactly the listed device; None when it is left out, with an event. Raises IdentityChanged: nothing is sealed for the account until the user decides; BadSignature in a direct conversation, ListsOutdated."""
         user_id, is_own = bundle.address.user_id, bundle.address.user_id == recipients.me.user_id
         if is_own and bundle.identity_key != recipients.me.identity.public:
             self._add_event(OwnIdentityForged(source="bundle", device_id=bundle.address.device_id))
@@ -281,7 +281,7 @@ def _is_own(address: Address, recipients: RecipientSet) -> bool:
 
 
 def _plaintext_for(device: SentTo, outgoing: Outgoing, me: LocalDevice) -> bytes | None:
-    """The plaintext for this device; None when the device has to be named but is not meant."""
+    """The plaintext for this device; None when the device has to be listed but gets no content."""
     if outgoing.device is not None:
         is_meant = (device.user_id, device.device_id) == outgoing.device
         return outgoing.plaintext if is_meant and outgoing.device_hash in (None, device.device_hash) else None

@@ -73,7 +73,7 @@ class EnvelopeOpener:
             scope = SenderKeyScope(envelope.conversation_id, envelope.sender)
             trusted_at = trusted_time(self._store, envelope.at)
             generations, plaintext = self._load_generations(scope).open(
-                envelope.content, now=envelope.at, sure_at=trusted_at
+                envelope.content, now=envelope.at, confirmed_now=trusted_at
             )
             self._save_generations(generations)
             return OpenedContent(plaintext, None)
@@ -94,7 +94,7 @@ class EnvelopeOpener:
     def accept_sender_key(self, scope: SenderKeyScope, distribution: Distribution, now: int) -> None:
         """Store a sender key that its own device distributed. Raises SenderKeyConflict, BadKey, Malformed."""
         trusted_at = trusted_time(self._store, now)
-        self._save_generations(self._load_generations(scope).accept(distribution, now=now, sure_at=trusted_at))
+        self._save_generations(self._load_generations(scope).accept(distribution, now=now, confirmed_now=trusted_at))
 
     def _load_generations(self, scope: SenderKeyScope) -> Generations:
         packed = self._store.get(kinds.SENDER_KEYS, scope.pack().hex())

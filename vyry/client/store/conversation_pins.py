@@ -30,7 +30,7 @@ class ConversationPin:
     is_skipping: bool = False
 
     def allows_sender(self, user_id: UUID) -> bool:
-        """Whether contents of this account may belong here: it is a member, or was one recently, as the node says."""
+        """Whether contents of this account may belong here: the node reports it as a member, or did recently."""
         return user_id in (self.peer, *self.members, *self.former)
 
     def with_members(self, members: Collection[UUID], version: int) -> "ConversationPin":

@@ -227,12 +227,12 @@ def other_version_text(folder: Path) -> str:
 
 def _tampered_text(folder: Path) -> str:
     return (
-        f"The store of {folder} was changed by something else than this client (values put back, added or removed): "
+        f"The store of {folder} was changed by another program than this client (rows restored, added or removed): "
         "move it away, then register or link again."
     )
 
 
-#: What the system says when no more can be written: a full disk, or a quota.
+#: The errors of the system when the disk is full or the quota is exhausted.
 DISK_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 #: The same from SQLite. All but the first are what a quota looks like.
 _DISK_FULL_ERRORS: Final = ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE", "SQLITE_IOERR_SHMOPEN")

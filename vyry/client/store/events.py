@@ -239,7 +239,7 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost(Event):
-    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node says, or `rolledBack` for an older copy of this store, or `restored` for an older state of the node."""
+    """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node reports it, or `rolledBack` for an older copy of this store, or `restored` for an older state of the node."""
 
     name: ClassVar[str] = "lost"
     seq: int
@@ -322,7 +322,7 @@ class OwnDeviceAdded(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationForged(Event):
-    """The node reports something else than the pin of a conversation: a direct one with other members than its peer (`reason` member, `user_ids`), or another kind (`reason` kind). Nothing is sealed or opened there for them."""
+    """The node contradicts the pin of a conversation: a direct one with other members than its peer (`reason` member, `user_ids`), or another kind (`reason` kind). Nothing is sealed or opened there for them."""
 
     name: ClassVar[str] = "conversationForged"
     conversation_id: UUID

@@ -64,7 +64,7 @@ class Journal:
         return _open_event(self._store, *found[0]) if found else None
 
     def mark_handled(self, number: int) -> None:
-        """The program is done with the event, unless it became a dead letter meanwhile: only messages are kept, as history."""
+        """The program has handled the event, unless it became a dead letter meanwhile: only messages are kept, as history."""
         with self._store.transaction():
             self._store.execute("UPDATE event SET is_taken = 1 WHERE id = ? AND is_taken = 0", number)
             self._store.execute("DELETE FROM event WHERE id = ? AND is_taken = 1 AND place IS NULL", number)
@@ -79,7 +79,7 @@ class Journal:
         return [_open_event(self._store, *each) for each in reversed(found)]
 
     def find_content(self, content_id: UUID, sender_id: UUID) -> KnownContent | None:
-        """What is known of a content, if it was seen."""
+        """The record of a content, if it was seen."""
         packed = self._store.get(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}")
         return unpack(KnownContent, packed) if packed else None
 
@@ -138,33 +138,33 @@ def _open_event(store: Store, number: int, history_key: bytes | None, sealed: by
 
 
 def _associated_data(number: int, history_key: bytes | None) -> bytes:
-    """What an event is sealed with: its number and conversation, so that it opens in no other row. Its length differs from that of a value's row name."""
+    """The associated data of an event: its number and conversation, so that it opens in no other row. Its length differs from that of a value's row name."""
     return _EVENT + number.to_bytes(8) + (history_key or b"")
 
 
-#: Each state says more than the ones before.
+#: In order: a later state includes the earlier ones.
 _RECEIPT_STATES: Final = ("delivered", "read", "viewed")
 
 
 class ReadReceipts:
-    """Reads and writes them, inside the transaction of the caller."""
+    """Reads and writes receipts, inside the transaction of the caller."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def mark_read(self, target: Target, now: int) -> bool:
-        """Record that it was read; returns whether that is new."""
+        """Record that a content was read; returns whether that is new."""
         if self.is_read(target):
             return False
         self._store.put(kinds.READ, _target_key(target), b"read", until=now + KNOWN_DAYS * DAY_MS)
         return True
 
     def is_read(self, target: Target) -> bool:
-        """Whether it was read on an own device."""
+        """Whether the content was read on an own device."""
         return self._store.get(kinds.READ, _target_key(target)) is not None
 
     def record_receipt(self, content_id: UUID, person: UUID, state: str, now: int) -> None:
-        """Record a receipt; one that says less than an earlier one changes nothing."""
+        """Record a receipt; one with an earlier state than the stored one changes nothing."""
         states = dict(self.receipts(content_id))
         if person in states and _RECEIPT_STATES.index(states[person]) >= _RECEIPT_STATES.index(state):
             return

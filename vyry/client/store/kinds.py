@@ -1,4 +1,4 @@
-"""What a profile holds: the kinds of values in its store, and what names a value of each kind.
+"""The kinds of values in the store of a profile, and what names a value of each kind.
 
 The texts are part of the stored format.
 """
@@ -24,7 +24,7 @@ PQ_PREKEY: Final = "pq prekey"
 PQ_LAST_RESORT: Final = "pq last-resort prekey"
 #: Ids and dates of the signed prekeys that are kept.
 SIGNED_PREKEYS: Final = "signed prekeys"
-#: By kind of prekey: the highest id that the node has given away.
+#: By kind of prekey: the highest id that the node has issued.
 ISSUED_THROUGH: Final = "issued through"
 #: By transcript: handshakes without one-time keys that were answered.
 REPLAY: Final = "replay"
@@ -81,7 +81,7 @@ STOPPED: Final = "decision"
 NAME_ACCOUNT: Final = "name"
 ACCOUNT_NAMES: Final = "names"
 #: Pins that a newly linked device still has to receive.
-PINS_DUE: Final = "pins due"
+PENDING_PINS: Final = "pins due"
 
 #: By group: its keys; work that is due; groups being created, and those created, by request.
 GROUP_KEYS: Final = "group keys"
@@ -97,12 +97,12 @@ PROFILE_PUBLISHED: Final = "profile shown"
 #: By messageId: what is to be sent; those that go before everything else.
 OUTGOING: Final = "outgoing"
 OUTGOING_FIRST: Final = "outgoing first"
-#: By messageId: what was sent, for retries; and the places of the last ones.
+#: By messageId: what was sent, for retries; and a ring buffer of the latest ids.
 SENT: Final = "sent"
-SENT_PLACE: Final = "sent place"
-#: By messageId: posts of this device; and the places of the last ones.
+SENT_SLOT: Final = "sent place"
+#: By messageId: posts of this device; and a ring buffer of the latest ids.
 POSTED: Final = "posted"
-POSTED_PLACE: Final = "posted place"
+POSTED_SLOT: Final = "posted place"
 #: The last number used in each of these.
 OUTGOING_NUMBER: Final = "outgoing number"
 SENT_NUMBER: Final = "sent number"

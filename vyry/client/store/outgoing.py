@@ -96,7 +96,7 @@ class SentContent:
     message_id: UUID | None = None
 
     def may_resend_to(self, asker: SentTo, now: int) -> bool:
-        """Whether a device that could not read it gets it again: only the very device that it was sealed for."""
+        """Whether a device that could not read the content gets it again: only the device for which it was sealed."""
         return may_resend(self.devices, asker, self.at, now)
 
     def without_account(self, user_id: UUID) -> "SentContent":
@@ -119,7 +119,7 @@ class SendQueue:
         self._store.put(kinds.OUTGOING, str(outgoing.message_id), pack(outgoing))
 
     def delete(self, outgoing: Outgoing) -> None:
-        """It was sent, or given up."""
+        """Remove a content that was sent or will not be sent."""
         self._store.put(kinds.OUTGOING, str(outgoing.message_id), None)
         if outgoing.is_first:
             self._store.put(kinds.OUTGOING_FIRST, str(outgoing.message_id), None)
@@ -131,7 +131,7 @@ class SendQueue:
         )
 
     def record_sent(self, message_id: UUID, sent: SentContent, now: int) -> None:
-        """Keep what was sent, for retries; beyond the limit the oldest are deleted. View-once contents are not kept, and disappearing ones only as long as they may be read."""
+        """Store a sent content for retries; beyond the limit the oldest are deleted. View-once contents are not kept, and disappearing ones only as long as they may be read."""
         content = read_fields(sent.plaintext)
         if content.get("isViewOnce"):
             return
@@ -140,15 +140,15 @@ class SendQueue:
             plain = {name: content[name] for name in COMMON_FIELDS}
             sent = replace(sent, plaintext=orjson.dumps(plain), own=None)
         until = now + min(SENT_MILLISECONDS, int(content.get("timerSeconds") or 0) * 1_000 or SENT_MILLISECONDS)
-        place = str(self._store.next_number(kinds.SENT_NUMBER) % MAX_SENT)
-        _replace_oldest(self._store, kinds.SENT, kinds.SENT_PLACE, place)
-        self._store.put(kinds.SENT_PLACE, place, message_id.bytes, until=until)
+        slot = str(self._store.next_number(kinds.SENT_NUMBER) % MAX_SENT)
+        _replace_oldest(self._store, kinds.SENT, kinds.SENT_SLOT, slot)
+        self._store.put(kinds.SENT_SLOT, slot, message_id.bytes, until=until)
         self._store.put(
             kinds.SENT, str(message_id), pack(replace(sent, at=now, message_id=message_id, until=until)), until=until
         )
 
     def find_sent(self, message_id: UUID, now: int) -> SentContent | None:
-        """What was posted under this id, while it is kept."""
+        """The content posted under this id, while it is stored."""
         packed = self._store.get(kinds.SENT, str(message_id))
         found = unpack(SentContent, packed) if packed else None
         return found if found is not None and now < found.until else None
@@ -203,9 +203,9 @@ class PostedIds:
         """Record an id that is about to be posted; beyond the limit the oldest are deleted."""
         if self.contains(message_id):
             return
-        place = str(self._store.next_number(kinds.POSTED_NUMBER) % MAX_POSTED)
-        _replace_oldest(self._store, kinds.POSTED, kinds.POSTED_PLACE, place)
-        self._store.put(kinds.POSTED_PLACE, place, message_id.bytes)
+        slot = str(self._store.next_number(kinds.POSTED_NUMBER) % MAX_POSTED)
+        _replace_oldest(self._store, kinds.POSTED, kinds.POSTED_SLOT, slot)
+        self._store.put(kinds.POSTED_SLOT, slot, message_id.bytes)
         self._store.put(kinds.POSTED, str(message_id), b"posted")
 
     def contains(self, message_id: UUID) -> bool:
@@ -213,9 +213,9 @@ class PostedIds:
         return self._store.get(kinds.POSTED, str(message_id)) is not None
 
 
-def _replace_oldest(store: Store, kind: str, place_kind: str, place: str) -> None:
-    """Delete the row whose id is in this place of a ring: another id takes it."""
-    replaced = store.get(place_kind, place)
+def _replace_oldest(store: Store, kind: str, slot_kind: str, slot: str) -> None:
+    """Delete the row whose id is in this slot of the ring buffer, before the slot is reused."""
+    replaced = store.get(slot_kind, slot)
     if replaced is not None:
         store.put(kind, str(UUID(bytes=replaced)), None)
 
@@ -227,7 +227,7 @@ def read_fields(plaintext: bytes) -> Mapping[str, Any]:
 
 
 def hash_device(peer: PeerDevice) -> bytes:
-    """What distinguishes a device from any other under its id: 16 bytes of SHA-256(IK || IDH)."""
+    """Distinguishes a device from any other under its id: 16 bytes of SHA-256(IK || IDH)."""
     return sha256(peer.identity_key + peer.dh_key).digest()[:16]
 
 
@@ -247,7 +247,7 @@ class HeldConversations:
         self._store.put(kinds.STOPPED, str(conversation_id), pack((conversation_id, refusal.name)))
 
     def remove(self, conversation_id: UUID) -> None:
-        """Something was sent there again, or given up."""
+        """Allow sending there again."""
         if self._store.get(kinds.STOPPED, str(conversation_id)) is not None:
             self._store.put(kinds.STOPPED, str(conversation_id), None)
 

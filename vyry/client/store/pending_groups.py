@@ -41,7 +41,7 @@ class PendingGroups:
         self._store = store
 
     def start(self, members: Collection[UUID], title: str, id: UUID | None = None) -> tuple[PendingGroup, bool]:
-        """What a new group is created with, stored before the node receives it; and whether the same request was pending before. Raises TextTooLong, NothingToSee."""
+        """The data to create a new group, stored before the node receives it; and whether the same request was pending before. Raises TextTooLong, NothingToSee."""
         key = secrets.token_bytes(KEY_BYTES)
         pending = PendingGroup(
             tuple(members), title, key, seal_blob(key, BlobKind.GROUP_INFO, {"title": checked_title(title)}), id

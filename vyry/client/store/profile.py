@@ -229,5 +229,5 @@ def _opener_text(opener: UnlockMethod) -> str:
 
 def _folder_error(folder: Path, failed: OSError) -> ClientError:
     if failed.errno in DISK_FULL_ERRNOS:
-        return StoreFull(f"The disk of {folder} is full, or takes no more of you: what is kept is whole.")
+        return StoreFull(f"The disk of {folder} is full, or your disk quota is exhausted; stored data is intact.")
     return StoreLocked(f"{folder} cannot be used ({failed.strerror}).")

@@ -1,7 +1,7 @@
 """A checksum of the rows of a store: at opening it shows whether rows were restored, added, changed or removed while the store was closed.
 
 Each row has a MAC under a key of the store; the checksum is their XOR, kept in memory while the store is open. In the same transaction a MAC of the checksum is written beside the rows: it reveals nothing
-about the checksum itself, so nobody can compute which other rows would match it. Single rows of an older file match no checksum; only all of them together do, which is a copy of the whole file.
+about the checksum itself, so an attacker cannot compute which other rows would match it. Single rows of an older file match no checksum; only all of them together do, which is a copy of the whole file.
 """
 
 import hmac
@@ -66,5 +66,5 @@ class RowChecksum:
         self.value ^= int.from_bytes(hmac.digest(self._key, repr(columns).encode(), "sha256"))
 
     def mac(self) -> bytes:
-        """What is written beside the rows. No row begins like this: a row begins with a bracket."""
+        """The MAC of the checksum, as written beside the rows. The MAC input of a row begins with a bracket, never with `sum`."""
         return hmac.digest(self._key, b"sum" + self.value.to_bytes(32), "sha256")

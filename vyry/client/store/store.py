@@ -30,6 +30,7 @@ class ValueCipher:
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise StoreLocked(f"The store key must have {KEY_BYTES} bytes.")
+        # Fixed strings of the stored format: each derives one key.
         self._name_key = hkdf(Z32, key, label("store places"), KEY_BYTES)
         self._aead = AESGCM(hkdf(Z32, key, label("store values"), KEY_BYTES))
 

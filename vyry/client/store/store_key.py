@@ -30,7 +30,7 @@ _MAX_LANES: Final = 64
 
 
 class UnlockMethod(StrEnum):
-    """What unlocks a profile."""
+    """How a profile is unlocked."""
 
     KEY = "key"
     PASSPHRASE = "passphrase"  # noqa: S105  # nosec B105 - a name in the file, no secret

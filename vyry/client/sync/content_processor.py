@@ -1,4 +1,4 @@
-"""What contents do: messages go to the journal once, receipts and keys to their stores (docs/signal-protocol.md, "Plaintext")."""
+"""Applies contents: messages go to the journal once, receipts and keys to their stores (docs/signal-protocol.md, "Plaintext")."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,7 +25,7 @@ from vyry.client.store.store import Store
 from vyry.client.sync.receipt_policy import mark_answered
 from vyry.client.sync.retries import Retries
 from vyry.signal_protocol.contents import Content, may_change, read_content, read_id
-from vyry.signal_protocol.pins import HandedPins, IdentityPin
+from vyry.signal_protocol.pins import IdentityPin, PinSet
 from vyry.signal_protocol.refusals import BadContent, IdentityForged, MemberForged
 from vyry.signal_protocol.sender_keys import Distribution, SenderKeyScope
 
@@ -52,7 +52,7 @@ class ContentProcessor:
         self._decisions = IdentityDecisions(store)
 
     def process(self, me: LocalDevice, envelope: IncomingEnvelope, unsealed: OpenedContent) -> None:
-        """Process a content. Raises a Refusal: then the caller rolls it back."""
+        """Process a content. Raises a Refusal: the caller rolls the transaction back."""
         content = read_content(unsealed.plaintext, envelope.conversation_id)
         self._check_member(me, content, envelope, unsealed)
         self._list_check.check_content(envelope, unsealed, content)
@@ -71,7 +71,7 @@ class ContentProcessor:
                 self._process_message(me, content, envelope)
 
     def record(self, event: ContentEvent, now: int, *, is_handled: bool = False) -> None:
-        """Add a message to the journal and remember it; one of an own device is read already."""
+        """Add a message to the journal and record its id; a message of an own device counts as read."""
         timer = getattr(event, "timer_seconds", None)
         number = self._journal.add(event, is_handled=is_handled)
         known = KnownContent(event.conversation_id, event.at, (event.sender_device_id,), number, timer)
@@ -92,7 +92,7 @@ class ContentProcessor:
     ) -> None:
         """Contents of a group count only from its members, as do its keys; those of the own account only from devices of its verified list. Raises MemberForged, IdentityForged, BadContent.
 
-        Members are not signed: the node says who they are, but cannot add one unseen (`memberAdded`).
+        Members are not signed: the node reports them, but cannot add one unseen (`memberAdded`).
         """
         pin, sender = self._pins.get(envelope.conversation_id), envelope.sender.user_id
         if sender == me.user_id:
@@ -143,7 +143,7 @@ class ContentProcessor:
     def _process_sync(
         self, me: LocalDevice, content: Content, envelope: IncomingEnvelope, unsealed: OpenedContent
     ) -> None:
-        """What another own device sent, read, pinned or decided; it counts only from a device of the own verified list. Other fields are of a newer version and ignored."""
+        """Apply what another own device sent, read, pinned or decided; only from a device of the own verified list. Fields of a newer version are ignored."""
         sync = content.fields.get("sync")
         if envelope.sender.user_id != me.user_id or not isinstance(sync, dict):
             raise BadContent
@@ -166,12 +166,12 @@ class ContentProcessor:
         if envelope.conversation_id != me.user_id:
             raise BadContent
         if "pins" in sync:
-            self._pin_registry.merge(HandedPins.read(sync["pins"]), envelope.at)
+            self._pin_registry.merge(PinSet.read(sync["pins"]), envelope.at)
         else:
             self._decisions.apply_remote(IdentityPin.read(sync["decided"]))
 
     def start_timer(self, content_id: UUID, sender_id: UUID, now: int) -> None:
-        """The content was read: if it disappears, its time starts."""
+        """The content was read: the timer of a disappearing content starts."""
         known = self._journal.find_content(content_id, sender_id)
         if known is not None and known.timer_seconds:
             self._journal.set_expiry(known.number, now + known.timer_seconds * 1_000)

@@ -86,7 +86,7 @@ class GroupInfo:
                 return
 
     async def run_tasks(self) -> bool:
-        """Do what is due; returns whether there was anything. Raises Unreachable: then it stays due; SessionEnded."""
+        """Run the due tasks; returns whether there were any. Raises Unreachable: the tasks stay due; SessionEnded."""
         await self._recover_pending_groups()
         tasks = self._tasks.pending()
         for task in tasks:

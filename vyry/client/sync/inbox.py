@@ -51,7 +51,7 @@ class Inbox:
         self._journal = Journal(store)
         self._group_keys = GroupKeys(store)
         self._pins = ConversationPins(store)
-        #: When the last welcome frame came (ms since 1970).
+        #: When the last welcome frame arrived (ms since 1970).
         self._welcomed_at = 0
         self._unsealing = EnvelopeOpener(store)
         self._decisions = IdentityDecisions(store)
@@ -69,7 +69,7 @@ class Inbox:
                 position = position.advance(entry)
                 refusal = self._process_entry(me, entry, now)
                 if isinstance(refusal, _DISCARDED):
-                    # The node does not learn what was found after opening.
+                    # The node must not learn errors found after opening.
                     name = refusals.BadContent.__name__ if isinstance(refusal, _REFUSED_AFTER_OPENING) else refusal.name
                     discarded.append((entry["seq"], name))
             replace(me, point=position).save(self._store)
@@ -98,7 +98,7 @@ class Inbox:
         return self._decisions.pending()
 
     def resolve_decision(self, decision: IdentityPin, reported: bytes | None) -> None:
-        """The node was asked for the current key (None: no such account): if it is the decided one, the decision applies here too; another key is recorded as seen, and the user is asked here."""
+        """`reported` is the current key on the node (None: no such account). If it is the decided key, the decision applies here too; otherwise the decided key is stored as a changed key, and the user must decide here."""
         with self._store.transaction():
             if decision not in self._decisions.pending():
                 return
@@ -130,7 +130,7 @@ class Inbox:
             replace(me, point=cursor).save(self._store)
 
     def on_welcome(self, last_message_id: UUID | None, now: int) -> None:
-        """The node names the last post that it accepted from this device. One that this store does not know was made by a later state of it: this store is a restored copy."""
+        """The node reports the last post that it accepted from this device. If this store does not know that post, a later state of the store made it: this store is a restored copy."""
         self._welcomed_at = now
         with self._store.transaction():
             posted = PostedIds(self._store)
@@ -149,7 +149,7 @@ class Inbox:
             KnownDevices(self._store).delete_ended(self._welcomed_at)
 
     def reset_sessions(self) -> None:
-        """Keys of this store may have been used already, and its prekeys may be gone on the node: delete all sessions, and require a new key set before anything is sent."""
+        """Keys of this store may have been used already, and its prekeys may be missing on the node: delete all sessions, and require a new key set before anything is sent."""
         with self._store.transaction():
             self._peers.delete_sessions()
             self._store.truncate_wal()
@@ -218,7 +218,7 @@ class Inbox:
         else:
             self._journal.add(unreadable_event(envelope, changed.name, envelope.message_id))
         record_changed_key(self._store, envelope.sender.user_id, prefix.identity_key)
-        # The node is asked for its key before anything is sealed: a single envelope cannot stop sending for good.
+        # The current key is fetched from the node before anything is sealed: a single envelope cannot stop sending for good.
         invalidate_device_list(self._store, envelope.sender.user_id)
 
     def _process_notice(self, me: LocalDevice, entry: Entry) -> None:

@@ -24,7 +24,7 @@ _LAST_ID: Final = MAX_ID - 10_000
 
 @dataclass(frozen=True, slots=True)
 class KeyStatus:
-    """The node's status of this device's published keys: the fewest unused one-time keys of a kind, the signed prekey (0: none), and the highest ids given away."""
+    """The node's status of this device's published keys: the fewest unused one-time keys of a kind, the signed prekey (0: none), and the highest issued ids."""
 
     remaining: int
     signed_prekey_id: int
@@ -92,7 +92,7 @@ class KeyMaintenance:
         """Refill and rotate as far as due. Raises Refused, Unreachable."""
         status = await self._fetch_status()
         with self._store.transaction():
-            # A key that this device did not make was not given away, whatever the node says.
+            # The node cannot have issued a key that this device did not make, even if it reports so.
             last_made = LocalDevice.load(self._store).next_id - 1
             issued = {kind: min(last, last_made) for kind, last in status.issued_through.items()}
             self._publishing.expire_issued(issued, self._now())

@@ -35,7 +35,7 @@ from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import ConversationForged, IdentityChanged, IdentityForged, Refusal
 
 
-#: Tries to seal one message: device lists that change more often are no accident.
+#: Tries to seal one message: a list that changes more often is not changed by accident.
 _MAX_REPAIRS: Final = 8
 #: Kinds that are never requested again.
 _NOT_RESENDABLE: Final = ("receipt", "retry", "resync")
@@ -46,7 +46,7 @@ _TARGETS_PER_RECEIPT: Final = 500
 
 
 class Outbox:
-    """Queues, seals and posts."""
+    """Queues, seals and posts contents."""
 
     def __init__(
         self, store: Store, rest: RestClient, now: Callable[[], int], policy: ChangedKeyPolicy | None = None
@@ -62,7 +62,7 @@ class Outbox:
         self.pin_transfer: Final = self._sealing.pin_transfer
         self.receipt_policy: Final = ReceiptPolicy(store, rest, now)
         self._profile_keys = ProfileKeySender(store, self.directory, now)
-        #: Contents that were given up or wait for a decision: content id -> reason.
+        #: Contents that will not be sent or wait for a decision: content id -> reason.
         self.refused: Final[dict[UUID, str]] = {}
         self._held_conversations = HeldConversations(store)
         #: messageIds of contents that wait for a decision.
@@ -156,7 +156,7 @@ class Outbox:
         return None
 
     def _hold_for_decision(self, outgoing: Outgoing, decision: Refusal) -> None:
-        """Keep it in the queue; the user is notified once."""
+        """Keep the content in the queue; the user is notified once."""
         self._held.add(outgoing.message_id)
         if outgoing.lane != "mail":
             return
@@ -168,7 +168,7 @@ class Outbox:
                 Journal(self._store).add(_not_sent(outgoing, decision.name, is_kept=True))
 
     async def _post_by_policy(self, outgoing: Outgoing) -> None:
-        """Post it; if the policy accepts a changed key, store the key and post again."""
+        """Post a content; if the policy accepts a changed key, store the key and post again."""
         try:
             await self._post(outgoing)
         except IdentityChanged:
@@ -183,7 +183,7 @@ class Outbox:
                     await self._profile_keys.queue_key(outgoing.conversation_id)
                 self._queue.delete(outgoing)
                 return
-            # The node stored nothing under this id: it is free for the new sealing.
+            # The node stored nothing under this id: the next sealing may reuse it.
             outgoing = replace(outgoing, body=None)
         # The node insists on devices that do not verify, or reports others each time: nothing is sealed for them.
         raise IdentityForged
@@ -211,7 +211,7 @@ class Outbox:
         return True
 
     async def _post_first(self) -> None:
-        """Post what a new own device has to receive first. Raises Unreachable, and the refusal that the user has to decide about."""
+        """Post the contents that a new own device has to receive first. Raises Unreachable, and the refusal that the user has to decide about."""
         for outgoing in self._queue.pending():
             if outgoing.is_first and (decision := await self._post_or_give_up(outgoing)) is not None:
                 raise decision

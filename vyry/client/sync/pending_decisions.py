@@ -1,4 +1,4 @@
-"""What waits for a decision of the user, per conversation and account, also after a restart; and the policy for programs without a user."""
+"""Decisions that the user has to make, per conversation and account, also after a restart; and the policy for programs without a user."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ _LOG: Final = logging.getLogger("vyry.client")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Something that the user has to decide.
+    """A decision that the user has to make.
 
     `decide`: identityChanged (the key of `user_id` changed), conversationForged (the node reports other members or another kind of a conversation), or
     identityForged (the node insists on devices whose keys do not verify). `waiting`: own messages that are sent after it; `held`: contents of the account
@@ -44,14 +44,14 @@ class Decision:
 
     @property
     def body(self) -> dict[str, Any]:
-        """Its fields in camelCase, without those that are None."""
+        """The fields in camelCase, without those that are None."""
         names = {"conversationId": self.conversation_id, "userId": self.user_id}
         known = {name: str(each) for name, each in names.items() if each is not None}
         return {"decide": self.decide, **known, "waiting": self.waiting, "held": self.held}
 
 
 class PendingDecisions:
-    """Lists what waits for the user, without asking the node."""
+    """Lists the pending decisions, without a request to the node."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -60,7 +60,7 @@ class PendingDecisions:
         self._stopped = HeldConversations(store)
 
     def all(self, among: Iterable[UUID] = ()) -> list[Decision]:
-        """Everything that waits, what stops most first. Conversations in `among` are included even if no message waits there."""
+        """All pending decisions, those that stop most first. Conversations in `among` are included even if no message waits there."""
         waiting: dict[UUID, int] = {}
         for outgoing in self._queue.pending():
             if outgoing.lane == "mail":
@@ -76,7 +76,7 @@ class PendingDecisions:
         return sorted(found, key=_rank)
 
     def of(self, conversation_id: UUID) -> list[Decision]:
-        """What waits in this conversation."""
+        """The decisions that this conversation waits for."""
         return [each for each in self.all([conversation_id]) if each.conversation_id == conversation_id]
 
     def count_for(self, user_id: UUID) -> tuple[int, int]:
@@ -85,21 +85,21 @@ class PendingDecisions:
         return sum(each.waiting for each in found), sum(each.held for each in found)
 
     def unsent(self, conversation_id: UUID) -> frozenset[UUID]:
-        """Own contents that are still to be sent there, for whatever reason."""
+        """Own contents still queued for this conversation."""
         return frozenset(each.content_id for each in self._queue.pending() if each.conversation_id == conversation_id)
 
     def is_over(self, event: Event) -> bool:
-        """Whether the event says that a content waits for a decision, and it no longer does."""
+        """Whether the event reports a content that waits for a decision, and it no longer waits."""
         return isinstance(event, NotSent) and bool(event.is_kept) and event.id not in self.unsent(event.conversation_id)
 
     def _changed_key_decisions(self, among: set[UUID], waiting: dict[UUID, int]) -> list[Decision]:
         """A decision for each account with a changed key and each conversation that it concerns."""
-        places = {*among, *waiting}
+        conversations = {*among, *waiting}
         held = [unpack(tuple[int, IncomingEnvelope], packed)[1] for packed in self._store.all(kinds.HELD)]
         found: list[Decision] = []
         for user_id in changed_accounts(self._store):
             held_in = [each.conversation_id for each in held if each.sender.user_id == user_id]
-            concerned = {each for each in places if self._has_member(user_id, each)} | {*held_in}
+            concerned = {each for each in conversations if self._has_member(user_id, each)} | {*held_in}
             nowhere: set[UUID | None] = {None}
             for conversation_id in concerned or nowhere:
                 # In a group the other members get it meanwhile: nothing waits.
@@ -147,7 +147,7 @@ class KeyReminders:
         return None
 
     def with_counts(self, event: IdentityChanged) -> IdentityChanged:
-        """The event with what waits for the decision now; its reminder is dropped."""
+        """The event with the current counts of waiting contents; its reminder is dropped."""
         if event.user_id in self._accounts:
             self._accounts.remove(event.user_id)
         waiting, held = self._decisions.count_for(event.user_id)

@@ -1,4 +1,4 @@
-"""Fetches what has to be known before mail is opened: conversations and their members, and the verified device lists of senders."""
+"""Fetches the data that is needed before mail is opened: conversations and their members, and the verified device lists of senders."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -18,7 +18,7 @@ from vyry.signal_protocol.refusals import ConversationForged
 
 
 class Prefetcher:
-    """Asks the node for what a page of entries needs and this device does not know."""
+    """Fetches the data that a page of entries needs and this device does not have."""
 
     def __init__(self, store: Store, directory: MemberDirectory) -> None:
         self._directory = directory
@@ -28,7 +28,7 @@ class Prefetcher:
         self._list_check = DeviceListCheck(store)
 
     async def prefetch(self, entries: Iterable[Entry]) -> None:
-        """Ask once for each conversation and account. What the node refuses stays unknown. Raises Unreachable: then nothing of the page may be opened."""
+        """Request each conversation and account once. Those that the node refuses stay unknown. Raises Unreachable: then nothing of the page may be opened."""
         me, senders = LocalDevice.load(self._store).user_id, list(_senders(entries))
         for conversation_id in dict.fromkeys(
             conversation_id for conversation_id, sender in senders if self._needs_members(me, conversation_id, sender)

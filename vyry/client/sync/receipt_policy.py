@@ -38,7 +38,7 @@ class ReceiptPolicy:
         self._cached: tuple[int, ReceiptSettings] | None = None
 
     def invalidate(self) -> None:
-        """A setting, a friend or a block was changed here: the node is asked again."""
+        """A setting, a friend or a block was changed here: fetch them again."""
         self._cached = None
 
     async def load_settings(self) -> ReceiptSettings:

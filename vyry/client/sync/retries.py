@@ -62,7 +62,7 @@ class Retries:
         return True
 
     def answer_retry(self, content: Content, envelope: IncomingEnvelope, session: SourceSession) -> None:
-        """A device could not open a content: resend it, if it was sealed for that very device, or say that it is gone. Raises BadContent."""
+        """A device could not open a content: resend it if it was sealed for exactly that device, else reply that it is gone (`resync`). Raises BadContent."""
         retry = Retry.read(content)
         if not self._consume_allowance(kinds.RETRIES_ANSWERED, retry.message_id, envelope):
             return
@@ -81,7 +81,7 @@ class Retries:
         self._resend(sent, retry.message_id, envelope, asker)
 
     def activate_session(self, sender: Address, session: SourceSession) -> None:
-        """The session of a retry or resync becomes the active one, whatever the tie-break said. Raises SessionUnknown."""
+        """Make the session of a retry or resync the active one, whatever the tie-break of simultaneous sessions chose. Raises SessionUnknown."""
         self._peers.save_sessions(sender, self._peers.sessions(sender).activate(session.session_id))
 
     def _resend_key(self, kind: str, envelope: IncomingEnvelope, asker: SentTo) -> None:
@@ -130,13 +130,13 @@ class Retries:
         )
 
     def _queue_for_device(self, content: Content, envelope: IncomingEnvelope, asker: SentTo | None) -> None:
-        """Queue it for that device alone, and an answer for no other device that may get the same id."""
+        """Queue a content for that device alone, and an answer for no other device that may get the same id."""
         outgoing = Outgoing.to_people(content, envelope.at, (envelope.sender.user_id,))
         hashed = asker.device_hash if asker is not None else None
         self._queue.add(replace(outgoing, device=device_key(envelope.sender), device_hash=hashed))
 
     def _consume_allowance(self, kind: str, message_id: UUID, envelope: IncomingEnvelope) -> bool:
-        """Once for each envelope, and five an hour for each device, for requests as for answers."""
+        """The limit of requests and of answers: one for each envelope, five an hour for each device."""
         history = self._load_history(kind, envelope)
         if not history.may_ask(message_id, envelope.at):
             return False

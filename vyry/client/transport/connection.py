@@ -161,7 +161,7 @@ class Connection:
         await self._send_frame(socket, "hello", {**hello, "client": {"name": "vyry-python", "version": __version__}})
 
     async def _resolve_stale_head(self, refused: Refused) -> None:
-        """The positions of the node and this device differ: one of them was restored, or the node lies."""
+        """The positions of the node and this device differ: one of them was restored, or the node reports false data."""
         position = read_position(refused.body.get("cursor"))
         if position is None or position.seq == self._mailbox.position().seq:
             raise ChainBroken(

@@ -1,4 +1,4 @@
-"""Typing and presence, which are true only now: stored neither here nor on the node, and lost without a connection."""
+"""Typing and presence: stored neither here nor on the node, and lost without a connection."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ from vyry.kernel.batches import batched
 #: Accounts in one frame, and in all (docs/protocol.md, "Presence").
 _IDS_PER_FRAME: Final = 200
 MAX_WATCHED: Final = 1_000
-#: Ms after which typing ends by itself.
+#: Ms after which typing ends without a stop.
 TYPING_MILLISECONDS: Final = 10_000
 #: Undelivered events that are kept; beyond that the oldest are dropped.
 _MAX_PENDING: Final = 256

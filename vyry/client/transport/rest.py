@@ -82,7 +82,7 @@ class RestClient:
         return found
 
     def extend_timeout(self, limit: asyncio.Timeout) -> None:
-        """The connection carried something: its silence is counted from now."""
+        """Data arrived: the connection's timeout starts again."""
         if not limit.expired():
             limit.reschedule(asyncio.get_running_loop().time() + self.silence_seconds)
 

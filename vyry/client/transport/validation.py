@@ -1,4 +1,4 @@
-"""Values of the node, validated before they are used: it may send anything, and would send a bad mailbox entry again after each reconnect."""
+"""Validates values of the node before they are used: the node may send anything, and would send a bad mailbox entry again after each reconnect."""
 
 import struct
 from typing import Any, Final

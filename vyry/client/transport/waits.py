@@ -47,21 +47,21 @@ DEFAULT_WAITS: Final = Waits()
 
 
 class ProgressTimer:
-    """Progress of something: every wait for it starts to count again."""
+    """Restarts the timeout of every running wait at each progress."""
 
     def __init__(self) -> None:
         self._limits: dict[asyncio.Timeout, float] = {}
         self._octets = 0
 
     def advance(self) -> None:
-        """There was progress."""
+        """Restart the timeouts: there was progress."""
         now = asyncio.get_running_loop().time()
         for limit, seconds in self._limits.items():
             if not limit.expired():
                 limit.reschedule(now + seconds)
 
     def add_bytes(self, octets: int) -> None:
-        """So many more bytes were transferred."""
+        """Count transferred bytes; enough of them are progress."""
         self._octets += octets
         if self._octets >= _PROGRESS_BYTES:
             self._octets = 0
@@ -69,7 +69,7 @@ class ProgressTimer:
 
     @asynccontextmanager
     async def limit_wait(self, waits: Waits, why: Callable[[], str]) -> AsyncIterator[None]:
-        """Around a wait for it. Raises Unreachable, with `why`, after as many seconds without progress as `waits` says."""
+        """Around a wait. Raises Unreachable, with `why`, after `waits.seconds` without progress."""
         with waits.reporting(why):
             try:
                 async with asyncio.timeout(waits.seconds) as limit:

@@ -100,8 +100,8 @@ def test_a_line_says_what_happened_and_what_to_do(event: Event, parts: tuple[str
 @pytest.mark.parametrize(
     ("reason", "is_awaited", "end"),
     [
-        ("SenderRewound", False, "used a key twice. Ask @bo to send it again."),
-        ("SenderRewound", True, "used a key twice. Vyry asked their device to send it again."),
+        ("SenderRewound", False, "used a message key twice. Ask @bo to send it again."),
+        ("SenderRewound", True, "used a message key twice. Vyry asked their device to send it again."),
         ("BadMessage", True, "Vyry asked their device to send it again."),
         ("resync", False, "Ask @bo to send it again."),
     ],

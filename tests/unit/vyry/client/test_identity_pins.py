@@ -30,7 +30,7 @@ from vyry.client.sync.retries import Retries
 from vyry.client.transport.rest import RestClient
 from vyry.signal_protocol.contents import Content
 from vyry.signal_protocol.frame import MAX_PADDED
-from vyry.signal_protocol.pins import DirectPin, GroupPin, HandedPins, IdentityPin, NamePin
+from vyry.signal_protocol.pins import DirectPin, GroupPin, IdentityPin, NamePin, PinSet
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.provisioning import Provisioning
 from vyry.signal_protocol.refusals import BadContent, IdentityForged, Refusal
@@ -70,7 +70,7 @@ def identity(key: bytes, *, is_verified: bool = True, at: int = 7) -> IdentityPi
 
 
 def test_everything_pinned_comes_out_as_it_went_in(store: Store) -> None:
-    given = HandedPins(
+    given = PinSet(
         (identity(OLD), IdentityPin(CY, NEW, is_verified=False, at=0)),
         (DirectPin(CHAT, BO),),
         (GroupPin(GROUP, tuple(sorted((BO, CY)))),),
@@ -78,7 +78,7 @@ def test_everything_pinned_comes_out_as_it_went_in(store: Store) -> None:
     )
     PinRegistry(store).merge(given, NOW)
 
-    assert HandedPins.from_pins(PinRegistry(store).all_pins()) == given
+    assert PinSet.from_pins(PinRegistry(store).all_pins()) == given
     assert (is_verified(store, BO), is_verified(store, CY), IdentityDecisions(store).decided_at(BO)) == (True, False, 7)
     assert ConversationPins(store).get(CHAT) == ConversationPin(is_group=False, peer=BO)
     assert RememberedNames(store).account("@Bo") == BO
@@ -92,7 +92,7 @@ def test_pins_overwrite_nothing(store: Store) -> None:
     ConversationPins(store).save(GROUP, ConversationPin(is_group=True, members=(BO,)))
     RememberedNames(store).save("@bo", BO)
 
-    handed = HandedPins(
+    handed = PinSet(
         (identity(NEW),), (DirectPin(CHAT, CY), DirectPin(GROUP, CY)), (), (NamePin("@bo", CY), NamePin("@cy", CY))
     )
     PinRegistry(store).merge(handed, NOW)
@@ -111,8 +111,8 @@ def test_pins_that_are_older_than_a_decision_here_change_nothing(store: Store) -
     store_identity(store, BO, NEW)
     IdentityDecisions(store).record_local(BO, 100)
 
-    PinRegistry(store).merge(HandedPins((identity(OLD, at=99),)), NOW)
-    PinRegistry(store).merge(HandedPins((identity(NEW, at=99),)), NOW)
+    PinRegistry(store).merge(PinSet((identity(OLD, at=99),)), NOW)
+    PinRegistry(store).merge(PinSet((identity(NEW, at=99),)), NOW)
 
     assert (changed_key(store, BO), is_verified(store, BO), pop_events(store)) == (None, False, [])
 
@@ -121,7 +121,7 @@ def test_pins_that_follow_bring_newer_decisions_about_the_held_key(store: Store)
     store_identity(store, BO, OLD)
 
     for at in (5, 5, 4):
-        PinRegistry(store).merge(HandedPins((identity(OLD, at=at),)), NOW)
+        PinRegistry(store).merge(PinSet((identity(OLD, at=at),)), NOW)
     IdentityDecisions(store).apply_remote(identity(OLD, at=5))
 
     assert (is_verified(store, BO), pop_events(store)) == (True, [Decided(user_id=BO, is_verified=True)])
@@ -130,7 +130,7 @@ def test_pins_that_follow_bring_newer_decisions_about_the_held_key(store: Store)
 def test_the_own_key_is_taken_from_no_pin(store: Store) -> None:
     me = LocalDevice.load(store)
 
-    PinRegistry(store).merge(HandedPins((IdentityPin(me.user_id, NEW, is_verified=True, at=7),)), NOW)
+    PinRegistry(store).merge(PinSet((IdentityPin(me.user_id, NEW, is_verified=True, at=7),)), NOW)
 
     IdentityDecisions(store).record_local(me.user_id, NOW)
     assert (Peers(store).identity_key(me.user_id), SendQueue(store).pending()) == (me.identity.public, [])
@@ -233,7 +233,7 @@ class SiblingDevice:
 
 
 def test_pins_and_decisions_come_from_listed_devices_in_the_own_conversation(store: Store) -> None:
-    pins, decided = {"pins": HandedPins((identity(OLD),)).fields()}, {"decided": identity(OLD, at=8).fields()}
+    pins, decided = {"pins": PinSet((identity(OLD),)).fields()}, {"decided": identity(OLD, at=8).fields()}
     attempts: list[tuple[bool, UUID | None, type[Refusal]]] = [
         (False, None, IdentityForged),
         (True, CHAT, BadContent),
@@ -310,7 +310,7 @@ async def test_a_new_device_is_handed_what_fits_and_gets_the_rest_first(store: S
     waiting = SendQueue(store).pending()
     assert [each.is_first for each in waiting] == [True, True, False]
     assert all(len(each.plaintext) < MAX_PADDED for each in waiting)
-    sent = [HandedPins.read(read_fields(each.plaintext)["sync"]["pins"]) for each in waiting[:-1]]
+    sent = [PinSet.read(read_fields(each.plaintext)["sync"]["pins"]) for each in waiting[:-1]]
     told = {each.user_id for part in (given.pins, *sent) for each in part.identities}
     assert len(told) == 1_001
     # Decided between the approval and the link.
@@ -346,6 +346,6 @@ async def test_pins_follow_for_each_link_that_was_approved_and_for_no_other(stor
     told = [(each.device, read_fields(each.plaintext)["sync"]["pins"]) for each in SendQueue(store).pending()]
     me, only_cy = (
         LocalDevice.load(store).user_id,
-        HandedPins((replace(identity(NEW, is_verified=False, at=0), user_id=CY),)),
+        PinSet((replace(identity(NEW, is_verified=False, at=0), user_id=CY),)),
     )
     assert sorted(told, key=str) == [((me, 3), only_cy.fields()), ((me, 4), only_cy.fields())]

@@ -195,7 +195,7 @@ def test_single_rows_put_back_added_or_removed_are_noticed_at_opening(tmp_path: 
         Journal(store).mark_handled(3)
     change(tmp_path, f"ATTACH '{tmp_path / 'old.db'}' AS old", statement)
 
-    with pytest.raises(StoreFailed, match="changed by something else"):
+    with pytest.raises(StoreFailed, match="changed by another program"):
         Store(tmp_path / "vyry.db", bytes(32))
 
 

@@ -117,7 +117,7 @@ def test_the_key_that_browsers_subscribed_under_is_named_and_not_made_anew(insta
     settings = load_settings(Role.START)
     asyncio.run(subscribe(settings))
 
-    with pytest.raises(CommandError, match=r"vapid-key is not there.*from a backup.*vyry secrets"):
+    with pytest.raises(CommandError, match=r"vapid-key is missing.*from a backup.*vyry secrets"):
         asyncio.run(require_original_secrets(settings))
 
     assert not (installed / "vapid-key").exists()

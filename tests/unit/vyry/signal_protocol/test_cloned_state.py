@@ -237,5 +237,5 @@ def test_what_it_says_names_the_cause() -> None:
 
     assert (said.name, str(said)) == (
         "SenderRewound",
-        "Its sender used a key twice: its state was copied or restored, or the node changed the message.",
+        "The sender used a message key twice: the sender's state was copied or restored, or the node changed the message.",
     )

@@ -11,10 +11,10 @@ from vyry.signal_protocol.pins import (
     MAX_MEMBERS,
     DirectPin,
     GroupPin,
-    HandedPins,
     IdentityPin,
     NamePin,
     Pin,
+    PinSet,
     chunk_pins,
     is_name,
     split_pins,
@@ -24,7 +24,7 @@ from vyry.signal_protocol.refusals import BadContent
 
 BO, CHAT, GROUP = uuid4(), uuid4(), uuid4()
 MEMBERS = tuple(sorted(uuid4() for _ in range(3)))
-GIVEN = HandedPins(
+GIVEN = PinSet(
     (IdentityPin(BO, bytes(32), is_verified=True, at=7),),
     (DirectPin(CHAT, BO),),
     (GroupPin(GROUP, MEMBERS),),
@@ -33,14 +33,14 @@ GIVEN = HandedPins(
 Change = Callable[[dict[str, Any]], object]
 
 
-def written(pins: HandedPins) -> dict[str, Any]:
+def written(pins: PinSet) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(json.dumps(pins.fields()))
     return found
 
 
-@pytest.mark.parametrize("given", [GIVEN, HandedPins(), HandedPins(groups=(GroupPin(GROUP, ()),))])
-def test_pins_are_read_as_they_were_written(given: HandedPins) -> None:
-    assert HandedPins.read(written(given)) == given
+@pytest.mark.parametrize("given", [GIVEN, PinSet(), PinSet(groups=(GroupPin(GROUP, ()),))])
+def test_pins_are_read_as_they_were_written(given: PinSet) -> None:
+    assert PinSet.read(written(given)) == given
 
 
 def test_the_fields_are_those_of_the_document() -> None:
@@ -53,14 +53,14 @@ def test_the_fields_are_those_of_the_document() -> None:
         ["conversationId", "members"],
         ["name", "userId"],
     ]
-    assert HandedPins.read({**said, "newer": 1, "names": [{**said["names"][0], "newer": 1}]}) == GIVEN
+    assert PinSet.read({**said, "newer": 1, "names": [{**said["names"][0], "newer": 1}]}) == GIVEN
 
 
 def test_members_are_sixteen_bytes_each_however_they_were_ordered() -> None:
     group = GroupPin(GROUP, tuple(reversed(MEMBERS)))
     large = GroupPin(GROUP, tuple(uuid4() for _ in range(MAX_MEMBERS)))
 
-    assert HandedPins.read(written(HandedPins(groups=(group,)))).groups == (GroupPin(GROUP, MEMBERS),)
+    assert PinSet.read(written(PinSet(groups=(group,)))).groups == (GroupPin(GROUP, MEMBERS),)
     assert len(json.dumps(large.fields())) < 22_000
 
 
@@ -90,7 +90,7 @@ HOSTILE: dict[str, Change] = {
 @pytest.mark.parametrize("change", HOSTILE)
 def test_what_is_no_pin_is_refused(change: str) -> None:
     with pytest.raises(BadContent):
-        HandedPins.read(HOSTILE[change](written(GIVEN)))
+        PinSet.read(HOSTILE[change](written(GIVEN)))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_field_of_another_shape_is_refused(place: str, changed: dict[str, Any]
     said = written(GIVEN)
 
     with pytest.raises(BadContent):
-        HandedPins.read({**said, place: [{**said[place][0], **changed}]})
+        PinSet.read({**said, place: [{**said[place][0], **changed}]})
 
 
 def test_names_are_usernames_and_numbers() -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from vyry.signal_protocol.pins import HandedPins, IdentityPin, NamePin
+from vyry.signal_protocol.pins import IdentityPin, NamePin, PinSet
 from vyry.signal_protocol.primitives import SigningPair
 from vyry.signal_protocol.provisioning import GroupKey, Provisioning
 from vyry.signal_protocol.refusals import BadContent, LinkMismatch, Refusal, UnknownVersion
@@ -15,7 +15,7 @@ from vyry.signal_protocol.refusals import BadContent, LinkMismatch, Refusal, Unk
 
 GIVEN = Provisioning(uuid4(), SigningPair.generate(), bytes(32), (GroupKey(uuid4(), bytes(32), 3),))
 SAID: dict[str, Any] = json.loads(GIVEN.pack())
-PINNED = replace(GIVEN, pins=HandedPins((IdentityPin(uuid4(), bytes(32), is_verified=True, at=7),)))
+PINNED = replace(GIVEN, pins=PinSet((IdentityPin(uuid4(), bytes(32), is_verified=True, at=7),)))
 
 
 @pytest.mark.parametrize("given", [GIVEN, PINNED, Provisioning(uuid4(), SigningPair.generate(), bytes(32))])

@@ -102,8 +102,8 @@ class ChatModel:
         """The accounts whose names the rows show."""
         events = [each.event for each in self.rows]
         about = {UUID(each.body["userId"]) for each in events if "userId" in each.body}
-        said = {each.sender_id for each in events if isinstance(each, ContentEvent)}
-        return {*about, *said, *self.pending.account_ids()}
+        senders = {each.sender_id for each in events if isinstance(each, ContentEvent)}
+        return {*about, *senders, *self.pending.account_ids()}
 
     def title(self, conversation_id: UUID) -> str:
         """The title of a conversation, else the names of its members."""
