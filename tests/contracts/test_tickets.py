@@ -71,3 +71,17 @@ async def test_without_redis_tickets_are_unavailable() -> None:
             await away.save("a", b"value", SOON)
         with pytest.raises(Unavailable):
             await away.pop("a")
+
+
+async def test_a_ticket_does_not_wait_for_what_failed_for_other_users_of_redis(redis_url: str) -> None:
+    async def fail() -> None:
+        raise ConnectionError
+
+    async with connect_redis(redis_url) as redis:
+        guard = RedisGuard(redis)
+        assert await guard.call(fail) is None
+        assert guard.seconds_until_retry > 0
+
+        await RedisTickets(guard).save("a", b"value", SOON)
+
+        assert guard.seconds_until_retry == 0

@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class RedisGuard:
-    """The Redis of this process. A call takes at most a second; after a failure all calls fail at once until the next attempt is due.
+    """The Redis of this process. A call takes at most a second; after a failure hints and limits (`call`) make no attempt until the next one is due.
 
     All users of one Redis share one guard, so that an outage is noticed, logged and shown in the metrics once.
     """
@@ -32,22 +32,22 @@ class RedisGuard:
 
     async def call(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
         """Returns what the call returns, and None while Redis is down."""
+        if self.seconds_until_retry > 0:
+            return None
         try:
             return await self.require(call)
         except Unavailable:
             return None
 
     async def require(self, call: Callable[[], Awaitable[_T]], message: str = "Redis is unavailable.") -> _T:
-        """Returns what the call returns. Raises Unavailable with this message while Redis is down."""
-        if self.seconds_until_retry > 0:
-            raise self.unavailable(message)
+        """Returns what the call returns; attempts it also shortly after a failure, since the request cannot do without. Raises Unavailable with this message while Redis is down."""
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 answer = await call()
         except REDIS_ERRORS as problem:
             self._silent_until = time.monotonic() + self.record_failure(problem)
             raise self.unavailable(message) from problem
-        self._outage.record_success()
+        self.record_success()
         return answer
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 
 import orjson
 from cyclopts import Parameter, validators
@@ -131,7 +131,8 @@ class CommandContext:
             await run_following(profile, waits, act)
             return
         # Imported late: aiohttp takes long to load, and the profile may not open.
-        async with import_module("vyry.client.api.client").Client.open(profile, waits=waits) as client:
+        opened = cast("type[Client]", import_module("vyry.client.api.client").Client).open
+        async with opened(profile, waits=waits) as client:
             await act(client)
 
     def _open_profile(self, *, may_create: bool = False) -> Profile:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import UUID
 
 from vyry.cli.client.exit_codes import CommandFailed, Exit
@@ -38,12 +38,12 @@ def command_timeouts(seconds: float, *, is_asking: bool = True) -> Waits:
 async def run_following(profile: Profile, waits: Waits, act: Any) -> None:
     """Run until the command ends. When another process requests the profile, `client.stop` interrupts the command, and it starts again afterwards."""
     # Imported late: aiohttp takes long to load.
-    opened = import_module("vyry.client.api.client").Client.open
+    opened = cast("type[Client]", import_module("vyry.client.api.client").Client).open
     while True:
         async with opened(profile, waits=waits) as client:
             with watch_requests(profile.folder, client.stop):
                 await act(client)
-            if not client.stop.asked.is_set():
+            if not client.stop.requested.is_set():
                 return
         await asyncio.sleep(_YIELD_SECONDS)
         waits = Waits(seconds=_NO_TIMEOUT, requests_profile=False)
