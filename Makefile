@@ -37,18 +37,18 @@ types: .venv/tested
 unit: .venv/tested
 	$(BIN)/pytest $(ASIDE) tests/unit
 
-scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with their examples; asks no network
+scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with their examples; uses no network
 	$(SCAN)/bandit --quiet --recursive --ini setup.cfg vyry web agents migrations
 	$(SEMGREP) --quiet --test scripts/semgrep
 	$(SEMGREP) --quiet --error --config scripts/semgrep vyry web agents migrations
 
-fuzz: .venv/tested .venv-fuzz/installed ## look for inputs that break what reads foreign bytes (SECONDS=600 over all targets)
+fuzz: .venv/tested .venv-fuzz/installed ## fuzz the parsers of untrusted input (SECONDS=600 over all targets)
 	PYTHONPATH=.venv-fuzz $(BIN)/python -m tests.fuzz $(SECONDS) $(ARGS)
 
 sbom: .venv-scan/installed ## sbom.json: every package of requirements.lock with its hashes, as CycloneDX
 	$(SCAN)/cyclonedx-py requirements --output-reproducible --of JSON -o sbom.json requirements.lock
 
-fmt: .venv/tested ## put the code into the house's format
+fmt: .venv/tested ## format the code
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 

@@ -15,7 +15,7 @@ from faust.types import TP, AppT, ConsumerMessage
 from yarl import URL
 
 
-#: Of the one assignment there ever is.
+#: The generation of the only assignment: partitions are never reassigned.
 _GENERATION: Final = 1
 
 
@@ -34,7 +34,7 @@ class WorkRecordSource(Protocol):
 
 
 class OffsetlessConsumer(Consumer):
-    """The methods of a consumer about stored offsets, for a topic that stores nothing: its position never changes by them."""
+    """The methods of a consumer about stored offsets, for a topic that stores nothing: they never change the position."""
 
     def __post_init__(self) -> None:
         """Begin without partitions; Faust calls this at the end of its constructor."""
@@ -44,14 +44,14 @@ class OffsetlessConsumer(Consumer):
         return True
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Stay."""
+        """Do nothing: no offset is stored."""
         return {}
 
     async def _seek(self, partition: TP, offset: int) -> None:
-        """Stay."""
+        """Do nothing: no offset is stored."""
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Stay."""
+        """Do nothing: no offset is stored."""
 
     async def position(self, tp: TP) -> int | None:
         """The next offset."""
@@ -79,7 +79,7 @@ class InProcessConsumer(OffsetlessConsumer):
     transport: "InProcessTransport"
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Take all partitions of the topics, for good."""
+        """Assign all partitions of the topics to this consumer; they are never reassigned."""
         partitions = range(self.transport.source.partitions)
         self._next_offset = {TP(topic, partition): 0 for topic in topics for partition in partitions}
         self.app.consumer_generation_id = _GENERATION

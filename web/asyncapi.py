@@ -12,7 +12,7 @@ from web.wire.frames import Frame
 PATH: Final = "/api/v1/ws"
 _DESCRIPTION: Final = f"""\
 The socket of a Vyry node. Subprotocols `vyry.v1.json` (text frames, bytes are base64) and `vyry.v1.msgpack` (binary frames, bytes are bin); the same frames in both. At most {BODY_LIMIT} bytes a frame.
-A client's frame has an `id`; the frame that answers it carries the id as `ref`. The rules (resume points, window, displacement, close codes) are described in docs/protocol.md."""
+A client's frame has an `id`; the frame that answers it carries the id as `ref`. The rules (resume point, window, takeover by a newer connection, close codes) are described in docs/protocol.md."""
 
 
 def build_asyncapi(frames: Sequence[Frame]) -> Schema:

@@ -162,13 +162,15 @@ async def add_common_headers(request: web.Request, response: web.StreamResponse)
         headers["Access-Control-Expose-Headers"] = _CORS_EXPOSED_HEADERS
         headers["Vary"] = "Origin"
     if grants := request.get(GRANTS):
-        headers["RateLimit-Policy"] = ", ".join(f'"{name}";q={grant.limit}{_over(grant)}' for name, grant in grants)
+        headers["RateLimit-Policy"] = ", ".join(
+            f'"{name}";q={grant.limit}{_window_parameter(grant)}' for name, grant in grants
+        )
         headers["RateLimit"] = ", ".join(
             f'"{name}";r={grant.remaining};t={grant.reset_seconds}' for name, grant in grants
         )
 
 
-def _over(grant: Grant) -> str:
+def _window_parameter(grant: Grant) -> str:
     """The window of a RateLimit-Policy; a concurrency limit has none."""
     return f";w={grant.window}" if grant.window else ""
 

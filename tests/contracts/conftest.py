@@ -24,7 +24,7 @@ def mail_url(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 def redis_never_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However busy this machine is, Redis does not count as away: that is for other tests."""
+    """Redis calls do not time out on a busy machine; other tests cover the timeout."""
     monkeypatch.setattr(guard, "DEADLINE_SECONDS", 30.0)
 
 

@@ -1,6 +1,6 @@
-"""Who may reach what: every place where a route takes the name of an object, and what must come of naming one that is not the caller's.
+"""Who may reach what: every place where a route takes the name of an object, and the response when the object is not the caller's.
 
-`PLACES` is held against the route table by tests/integration/test_access_matrix.py: a route that takes a new name fails there until it stands here.
+tests/integration/test_access_matrix.py compares `PLACES` with the route table: a route that takes a new object id fails there until `PLACES` lists it.
 """
 
 import re

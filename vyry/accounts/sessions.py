@@ -44,7 +44,7 @@ class Rotation:
 
     @property
     def judged_at(self) -> datetime:
-        """A token that expires by then has expired."""
+        """The time that the expiry of the token is compared with."""
         return self.confirmed or self.now
 
 
@@ -146,7 +146,7 @@ class Sessions:
         return await self._authenticate_claims(claims)
 
     async def refresh(self, token: str, attempt_id: UUID) -> TokenPair:
-        """Exchange a refresh token for new tokens. Raises InvalidToken (a reused token ends the whole family), Unavailable."""
+        """Exchange a refresh token for new tokens. Raises InvalidToken (a reused token revokes all tokens of the device), Unavailable."""
         fresh = self._tokens.new_refresh_token()
         clock, lifetime = self._tokens.clock, self._tokens.idle_lifetime
         rotation = Rotation(

@@ -36,12 +36,12 @@ _JOIN: Final = """
     SELECT $1, id, 'member', $3 FROM account WHERE id = ANY($2) AND deleted_at IS NULL RETURNING account_id"""
 _ASSIGN: Final = "UPDATE member SET role = $3 WHERE conversation_id = $1 AND account_id = ANY($2)"
 _LEAVE: Final = "DELETE FROM member WHERE conversation_id = $1 AND account_id = ANY($2)"
-#: Invite links and invitations of a member end when it is no admin any more.
+#: Delete the invite links and invitations of members who are no longer admins.
 _REVOKE: Final = (
     "DELETE FROM invite WHERE conversation_id = $1 AND account_id = ANY($2)",
     "DELETE FROM group_invitation WHERE conversation_id = $1 AND account_id = ANY($2)",
 )
-#: A new member needs no invitation any more.
+#: Delete the open invitations of users who have joined.
 _DELETE_INVITATIONS: Final = "DELETE FROM group_invitation WHERE conversation_id = $1 AND to_id = ANY($2)"
 _CLOSE: Final = (
     "DELETE FROM invite WHERE conversation_id = $1",
@@ -61,7 +61,7 @@ _CONTACTS: Final = """
     SELECT a.id, a.settings,
         EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) AS is_friend,
         EXISTS (SELECT 1 FROM member theirs JOIN member mine ON mine.conversation_id = theirs.conversation_id AND mine.account_id = $1
-            WHERE theirs.account_id = a.id) AS is_met,
+            WHERE theirs.account_id = a.id) AS shares_conversation,
         EXISTS (SELECT 1 FROM member their JOIN conversation d ON d.id = their.conversation_id AND d.kind = 'direct'
             JOIN member mine ON mine.conversation_id = d.id AND mine.account_id = $1
             WHERE their.account_id = a.id AND their.has_written) AS has_written
@@ -72,7 +72,7 @@ _CONTACTS: Final = """
 _RUNNING_POSTS: Final = """
     SELECT l.virtualtransaction AS post FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid'
     WHERE a.datname = current_database() AND a.application_name = 'vyry-post'"""
-_LOOK_SECONDS: Final = 0.002
+_POLL_SECONDS: Final = 0.002
 
 
 class TortoiseGroups:
@@ -161,7 +161,7 @@ async def wait_for_posts() -> None:
     async with database_guard():
         waited_for = await _running_posts()
         while waited_for:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
             waited_for &= await _running_posts()
 
 
@@ -205,7 +205,9 @@ def _contact(row: dict[str, Any]) -> MemberCandidate:
     chosen = json.loads(settings) if isinstance(settings, str) else settings
     is_friend = bool(row["is_friend"])
     is_open = is_friend or chosen.get("messagesFrom") != "friends"
-    return MemberCandidate(is_open, is_friend or bool(row["is_met"]), is_friend or bool(row["has_written"]))
+    return MemberCandidate(
+        is_open, is_friend or bool(row["shares_conversation"]), is_friend or bool(row["has_written"])
+    )
 
 
 _WAITING: Final = "SELECT count(*) AS waiting FROM group_invitation WHERE to_id = $1"
@@ -232,5 +234,5 @@ async def add_invitations(
         await fetch(tx, _TRIM_ONE, user, inviter, MAX_PER_INVITER)
         await fetch(tx, _TRIM_ALL, user, MAX_PENDING)
         if not waiting:
-            # Posted in the turn of the inviter, who may cause a thousand notices at once.
+            # Queued for the inviter (docs/adr/0027-notices-take-turns.md): inviting a thousand users delays only the inviter's own notices.
             await enqueue_notice(tx, NewNotice(user, Audience.OWN, {"name": "groupInvited"}, now, caused_by=inviter))

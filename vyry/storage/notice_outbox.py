@@ -59,7 +59,7 @@ _NEXT_IDS = """
 
 @dataclass(frozen=True, slots=True)
 class NewNotice:
-    """A notice to write. `body` is the notice object of docs/protocol.md; the mailbox `without` gets no copy."""
+    """A notice to write. `body` is the notice object of docs/protocol.md; the mailbox `excluded_mailbox` gets no copy."""
 
     account_id: UUID
     audience: Audience

@@ -1,4 +1,4 @@
-"""The budgets of the house (CONTRIBUTING.md) as tests over every Python file that git tracks; each names the places out of shape."""
+"""The size and style rules of CONTRIBUTING.md as tests over every tracked Python file; each failure names the places that break a rule."""
 
 import ast
 import re

@@ -66,7 +66,7 @@ class PrekeyPublisher:
         return replace(me, next_id=number + 1), body
 
     def expire_old(self, now: int) -> None:
-        """The newest signed prekey is published: earlier ones, and their replay records, expire with the last mail for them."""
+        """Call this once the newest signed prekey is published: earlier ones, and their replay records, then expire after RETIRED_DAYS."""
         packed = self._store.get(kinds.SIGNED_PREKEYS)
         *old, newest = unpack(tuple[SignedPrekeyRecord, ...], packed) if packed else (SignedPrekeyRecord(0, now),)
         until = now + RETIRED_DAYS * DAY_MS

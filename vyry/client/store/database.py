@@ -42,7 +42,7 @@ _SCHEMA: Final = (
     "CREATE INDEX event_end ON event (ends_at) WHERE ends_at IS NOT NULL",
     "CREATE TABLE proof (sum BLOB NOT NULL)",
 )
-#: SQLite's own, made by AUTOINCREMENT.
+#: The table that SQLite creates for AUTOINCREMENT.
 _SEQUENCE: Final = "CREATE TABLE sqlite_sequence(name,seq)"
 #: Every other statement runs in a transaction, which updates the checksum.
 _OUTSIDE_TRANSACTION: Final = ("SELECT", "PRAGMA", "CREATE TEMP TRIGGER")
@@ -57,7 +57,7 @@ class Database:
         """Open the file; `lock` is held until it is closed. Raises StoreLocked, StoreFull, StoreFailed."""
         self.folder: Final = path.parent
         self._lock = lock
-        #: A thread inside a transaction is alone: no other one sees what may be rolled back.
+        #: A thread holds it for its whole transaction: no other thread reads what may be rolled back.
         self._thread_lock = threading.RLock()
         self._is_in_block = False
         self._is_truncation_due = False
