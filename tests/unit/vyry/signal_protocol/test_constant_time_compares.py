@@ -52,8 +52,8 @@ PUBLIC = {
     "retries": {"content[1:2] == bytes([ContentType.SENDER_KEY])", "known != message_id", "content.kind != cls.KIND"},
     "sender_keys": {
         "content.kind != cls.KIND",
-        "len(told.sender_key_id) != SENDER_KEY_ID_BYTES",
-        "len(told.chain_key) != 32",
+        "len(distribution.sender_key_id) != SENDER_KEY_ID_BYTES",
+        "len(distribution.chain_key) != 32",
         "iteration == CHAIN_END",
         "reader.address != address",
         "len(kept) == len(self.skipped)",
@@ -75,7 +75,7 @@ CONSTANT_TIME = {
     "linking": {"header[len(HEADER):], self.approver_key"},
     "provisioning": {"identity.public, read_bytes(fields.get('identityKey'), KEY_BYTES)"},
     "safety": {"scanned, qr_payload(theirs, own)"},
-    "sender_keys": {"known.signing_key, told.signing_key"},
+    "sender_keys": {"known.signing_key, distribution.signing_key"},
     "replay_record": {"known, short_digest(content)"},
     "sessions": {"known.prefix_hash or b'', prefix_hash"},
 }
