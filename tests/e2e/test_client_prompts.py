@@ -72,7 +72,7 @@ def code_for(node: AllInOneProcess, number: str) -> str:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_prompt_at_once(cli: CliRunner, number: signal.Signals, code: int) -> None:
     with open_terminal(cli, "register", unused_number(), "--profile", "new", "--url", cli.node.url) as seat:
-        seat.until("message: ")
+        seat.until("sent: ")
         seat.run.send_signal(number)
 
         assert seat.run.wait(30) == code
@@ -81,11 +81,11 @@ def test_a_signal_ends_a_prompt_at_once(cli: CliRunner, number: signal.Signals, 
 def test_a_mistyped_code_is_asked_for_again(cli: CliRunner) -> None:
     number = unused_number()
     with open_terminal(cli, "register", number, "--profile", "typist", "--url", cli.node.url) as seat:
-        seat.until("message: ")
+        seat.until("sent: ")
         right = code_for(cli.node, number)
         seat.type(f"{(int(right) + 1) % 10**6:06d}")
         seat.until("attempts left")
-        seat.until("message: ")
+        seat.until("sent: ")
         seat.type(right)
 
         assert seat.run.wait(30) == 0

@@ -187,7 +187,7 @@ def _write_archive(file: Path, archive: dict[str, Any]) -> None:
 
 def _code_reader(phone_number: str, codes: Path | None, wrong: Sequence[Refused]) -> Callable[[], Awaitable[str]]:
     async def typed() -> str:
-        found = await read_line("Code from the text message: ")
+        found = await read_line("The code that was sent: ")
         if wrong and not found:
             raise to_command_failure(wrong[-1])
         if not found or not found.strip():
