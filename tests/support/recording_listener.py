@@ -1,4 +1,4 @@
-"""A doorbell listener that remembers what it heard, in order."""
+"""A listener of node hints that records them in order."""
 
 import asyncio
 from collections.abc import Collection

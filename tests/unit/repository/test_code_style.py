@@ -1,4 +1,4 @@
-"""The budgets of the house (CONTRIBUTING.md) as tests over every Python file that git tracks; each names the places out of shape."""
+"""The size limits of CONTRIBUTING.md, tested for every Python file that git tracks; a failure names the file and line."""
 
 import ast
 import re
