@@ -99,6 +99,14 @@ async def test_a_removal_that_was_broken_off_is_brought_to_its_end(all_in_one: A
         assert stored_keys(cy).open_info(group, after) == (None, {})
 
 
+async def wait_for_new_identity(client: Client) -> None:
+    """Read events until one reports that another account has a new identity key."""
+    async with asyncio.timeout(30):
+        async for event in client.events():
+            if event.body.get("name") == "devicesChanged" and event.body["identityChanged"]:
+                return
+
+
 async def test_who_comes_back_with_other_keys_is_told_the_title_again(
     all_in_one: AllInOneProcess, tmp_path: Path
 ) -> None:
@@ -112,10 +120,7 @@ async def test_who_comes_back_with_other_keys_is_told_the_title_again(
             await wait_for_text(bo, "told")
         async with open_client(all_in_one, tmp_path / "bo again") as again:
             assert await register(again, all_in_one, number) == bo_id
-            async with asyncio.timeout(30):
-                async for event in ann.events():
-                    if event.body.get("name") == "devicesChanged" and event.body["identityChanged"]:
-                        break
+            await wait_for_new_identity(ann)
             await ann.send_text(group, "not for the new key yet")
             await ann.sent()
             assert await title(again, group) is None
