@@ -1,1 +1,1 @@
-"""The sorting room: Faust application, mailbox agent, sweeper."""
+"""The worker: Faust application, mailbox agent, sweeper."""

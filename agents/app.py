@@ -1,6 +1,6 @@
-"""The Faust app of the sorting room: one topic of mailbags and one agent. No tables, no web server, no topics of its own making.
+"""The Faust app of a worker: the work topic and one agent. No tables, no web server; it creates no topics.
 
-It runs as a service in the event loop it is made in, so that the sweeper and the depositor outlive it when Kafka is away (agents/worker.py).
+It runs as a service in the event loop that builds it, so the sweeper and the depositor continue when Kafka is down (agents/worker.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,30 +12,31 @@ from faust.types import TP, StreamT
 
 from agents.in_process import InProcessTransport, WorkRecordSource
 from agents.mailbox import deposit_work_records
+from vyry.kafka.url import parse_access, parse_brokers, topic_name
 from vyry.mail.routing import DepositQueue
-from vyry.mail.work_record import TOPIC, parse_access, parse_brokers, topic_name
+from vyry.mail.work_record import TOPIC
 
 
 SESSION_SECONDS: Final = 10.0
 
 
 class NoProducerBootStrategy(BootStrategy):
-    """Agents send nothing: mailbags have a producer of their own (vyry/kafka/work_topic.py), and Faust's is not idempotent."""
+    """Agents send nothing: work records have a producer of their own (vyry/kafka/work_topic.py), and Faust's is not idempotent."""
 
     enable_kafka_producer = False
 
 
 class MailboxApp(faust.App):
-    """An app that leaves no folder behind: it has no tables to keep there."""
+    """An app that creates no folder, because it has no tables."""
 
     BootStrategy = NoProducerBootStrategy
 
     async def on_first_start(self) -> None:
-        """Make no folders."""
+        """Create no folders."""
 
 
 def kafka_app(url: str, depositor: DepositQueue, on_assigned: Callable[[set[TP]], None]) -> faust.App:
-    """The app on Kafka, not started; `on_assigned` is told of this worker's partitions after each rebalance."""
+    """The app on Kafka, not started; `on_assigned` is called with the partitions of this worker after each rebalance."""
     app = _app(topic_name(url), [f"kafka://{server}" for server in parse_brokers(url)], _credentials(url))
 
     async def assigned(_: object, *arguments: Any, **__: Any) -> None:
@@ -47,16 +48,16 @@ def kafka_app(url: str, depositor: DepositQueue, on_assigned: Callable[[set[TP]]
 
 
 def _credentials(url: str) -> faust.SASLCredentials | faust.SSLCredentials | None:
-    way = parse_access(url)
-    if way.user:
+    access = parse_access(url)
+    if access.user:
         return faust.SASLCredentials(
-            username=way.user, password=way.password, mechanism=way.mechanism, ssl_context=way.tls
+            username=access.user, password=access.password, mechanism=access.mechanism, ssl_context=access.tls
         )
-    return faust.SSLCredentials(way.tls) if way.tls else None
+    return faust.SSLCredentials(access.tls) if access.tls else None
 
 
 def in_process_app(source: WorkRecordSource, depositor: DepositQueue) -> faust.App:
-    """The same app on the mailbags of this process."""
+    """The same app on the work records of this process."""
     app = _app(TOPIC, ["memory://"])
     app.transport = InProcessTransport(app, source)
     return _with_agent(app, TOPIC, depositor)
@@ -79,7 +80,7 @@ def _app(
         table_standby_replicas=0,
         # Broken, says its own source.
         producer_threaded=False,
-        # What came before the group's first worker is the sweeper's.
+        # Records before the first worker of the group are left to the sweeper.
         consumer_auto_offset_reset="latest",
         broker_session_timeout=SESSION_SECONDS,
         broker_heartbeat_interval=2.0,
@@ -93,11 +94,11 @@ def _app(
 
 
 def _with_agent(app: faust.App, topic: str, depositor: DepositQueue) -> faust.App:
-    mailbags = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+    work_records = app.topic(topic, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
-    async def sort(stream: StreamT[bytes]) -> None:
+    async def deposit(stream: StreamT[bytes]) -> None:
         await deposit_work_records(stream, depositor)
 
     # Concurrency 1: with more, Faust commits past unfinished work (faust#606).
-    app.agent(mailbags, concurrency=1, name="mailbox")(sort)
+    app.agent(work_records, concurrency=1, name="mailbox")(deposit)
     return app

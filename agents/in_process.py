@@ -1,7 +1,7 @@
-"""Faust's transport for the embedded size: the mailbags of this process, handed to the agents without a broker.
+"""Faust's transport without a broker: the work records of this process go straight to the agents.
 
 Faust 0.15.3 has no such transport (its memory:// is a table store and a cache; docs/adr/0003-faust-without-a-broker.md). This is the least its consumer
-needs: partitions that are assigned once, records that come from `collect`, offsets that count up. Bags are hints: there is nothing to seek or recover.
+needs: partitions that are assigned once, records from `receive`, offsets that count up. Work records are hints: there is nothing to seek or recover.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ _GENERATION: Final = 1
 
 @runtime_checkable
 class WorkRecordSource(Protocol):
-    """Where filled bags come from."""
+    """Where work records come from."""
 
     @property
     def partitions(self) -> int:
-        """How many streams there are."""
+        """The number of partitions."""
         ...
 
     async def receive(self) -> dict[int, list[bytes]]:
-        """Wait for mail and give all filled bags by partition."""
+        """Wait for work records and return all by partition."""
         ...
 
 
 class OffsetlessConsumer(Consumer):
-    """What a consumer must answer about the past of its stream, where nothing is kept: whatever is asked for, it is where it is."""
+    """The methods of a consumer about stored offsets, for a topic that stores nothing: its position never changes by them."""
 
     def __post_init__(self) -> None:
-        """Begin without partitions; Faust calls this at the end of its own making."""
+        """Begin without partitions; Faust calls this at the end of its constructor."""
         self._next_offset: dict[TP, int] = {}
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:  # noqa: ARG002 - Faust's signatures, here and below
@@ -58,7 +58,7 @@ class OffsetlessConsumer(Consumer):
         return self._next_offset.get(tp)
 
     async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """The next offsets: what was taken is all there is."""
+        """The next offsets: every record was read."""
         return {tp: self._next_offset[tp] for tp in partitions}
 
     async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
@@ -66,15 +66,15 @@ class OffsetlessConsumer(Consumer):
         return await self.highwaters(*partitions)
 
     def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:  # noqa: ARG002
-        """As asked: agents send nothing."""
+        """The partition as given: agents send nothing."""
         return partition
 
     async def create_topic(self, *_: Any, **__: Any) -> None:
-        """Nothing to make."""
+        """Create nothing."""
 
 
 class InProcessConsumer(OffsetlessConsumer):
-    """Reads the bags of this process."""
+    """Reads the work records of this process."""
 
     transport: "InProcessTransport"
 
@@ -92,7 +92,7 @@ class InProcessConsumer(OffsetlessConsumer):
         return set(self._next_offset)
 
     def topic_partitions(self, topic: str) -> int | None:  # noqa: ARG002
-        """How many there are of each topic."""
+        """The number of partitions of each topic."""
         return self.transport.source.partitions
 
     def highwater(self, tp: TP) -> int:
@@ -100,12 +100,14 @@ class InProcessConsumer(OffsetlessConsumer):
         return self._next_offset[tp]
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[TP, list[Any]]:  # noqa: ARG002
-        # The conductor subscribes for the mailbags alone, so a partition's number tells which it is.
+        # The conductor subscribes to the work topic only, so the number identifies the partition.
         by_number = {tp.partition: tp for tp in self._next_offset}
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                bags = await self.transport.source.receive()
-                return {by_number[number]: self._numbered(by_number[number], filled) for number, filled in bags.items()}
+                records = await self.transport.source.receive()
+                return {
+                    by_number[number]: self._numbered(by_number[number], filled) for number, filled in records.items()
+                }
         return {}
 
     def _numbered(self, tp: TP, filled: list[bytes]) -> list[tuple[int, bytes]]:
@@ -125,7 +127,7 @@ class InProcessConsumer(OffsetlessConsumer):
 
 
 class InProcessTransport(Transport):
-    """Makes the consumer of one app."""
+    """Creates the consumer of one app."""
 
     Consumer = InProcessConsumer
     driver_version = "in-process"

@@ -1,6 +1,6 @@
-"""The mailbox agent: takes mailbags of its partitions and feeds their mailboxes to the depositor.
+"""The mailbox agent: reads the work records of its partitions and adds their mailboxes to the depositor.
 
-Offsets mean nothing here: what was taken and not deposited when the process died is found by the sweeper. So an agent never waits for the database.
+Offsets do not matter: the sweeper finds what was read and not deposited when a process died. So an agent never waits for the database.
 """
 
 from collections.abc import AsyncIterable
@@ -11,7 +11,7 @@ from vyry.telemetry import REJECTED_WORK_RECORDS, log
 
 
 async def deposit_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
-    """Feed every mailbox of every bag; a record that is no mailbag is counted and passed over."""
+    """Add every mailbox of every record to the depositor; a malformed record is counted and skipped."""
     async for packed in records:
         try:
             depositor.add(unpack(packed))

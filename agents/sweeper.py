@@ -1,6 +1,6 @@
-"""The sweeper: finds what was forgotten, and clears away what is over. Every worker has one; several at once do each other no harm.
+"""The sweeper: deposits forgotten envelopes, and deletes what has expired. Every worker has one; several at once are safe.
 
-Whatever the stream layer does, an envelope without a number is found here after the hand-over time. Failures are told once per outage, and end nothing.
+Whatever happens to work records, the sweeper finds an undeposited envelope after the handover time. Errors are logged once per outage and end nothing.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ EXPIRE_SECONDS: Final = 5.0
 RETIRE_SECONDS: Final = 60.0
 MEASURE_SECONDS: Final = 10.0
 ERROR_RETRY_SECONDS: Final = 5.0
-#: What one statement may take: its locks must be short, and the next batch follows at once.
+#: The rows of one statement: its locks must be short, and the next batch follows at once.
 MAX_BATCH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class PeriodicTask:
-    """Something done every so often, in batches: `work` answers how much it did, and is called again at once while that is a full batch."""
+    """A task that runs every `seconds`: `run_batch` returns how much it did, and is called again at once after a full batch."""
 
     name: str
     seconds: float
@@ -38,7 +38,7 @@ class PeriodicTask:
 
 
 class Sweeper:
-    """Sweeps until cancelled. `chores` are clearing-up jobs of other parts of the house."""
+    """Sweeps until cancelled, and runs `tasks`: clean-up of other packages."""
 
     def __init__(
         self,
@@ -63,42 +63,42 @@ class Sweeper:
         self._outage = OutageTracker("database")
 
     def request_sweep(self) -> None:
-        """Partitions have changed hands: what was on its way to their old owner need not wait for the next turn."""
+        """Sweep at once, after a rebalance: work records on their way to the old owner of a partition may be lost."""
         self._sweep_requested.set()
 
     async def run(self) -> None:
-        """Do everything in its own time, until cancelled."""
+        """Run all tasks until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._repeat(PeriodicTask("sweep", SWEEP_SECONDS, self._sweep), self._sweep_requested))
-            for chore in self._tasks:
-                tasks.create_task(self._repeat(chore, asyncio.Event()))
+            for task in self._tasks:
+                tasks.create_task(self._repeat(task, asyncio.Event()))
 
-    async def _repeat(self, chore: PeriodicTask, at_once: asyncio.Event) -> Never:
+    async def _repeat(self, task: PeriodicTask, at_once: asyncio.Event) -> Never:
         while True:
-            wait = jittered(chore.seconds, 0.75, 1.25)
+            wait = jittered(task.seconds, 0.75, 1.25)
             try:
-                while await chore.run_batch() >= MAX_BATCH:
+                while await task.run_batch() >= MAX_BATCH:
                     pass
                 self._outage.record_success()
             except Unavailable as problem:
                 wait = max(wait, self._outage.record_failure(problem))
             except Exception:  # noqa: BLE001
-                # Neither the worker nor the other chores end with a chore that fails.
+                # A task that fails ends neither the worker nor the other tasks.
                 wait = max(wait, ERROR_RETRY_SECONDS)
-                log.exception("periodic_task_failed", task=chore.name)
+                log.exception("periodic_task_failed", task=task.name)
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await at_once.wait()
 
     async def _sweep(self) -> int:
-        # When partitions changed hands, even what was accepted this moment counts, by a clock that may be a little ahead.
+        # After a rebalance even an envelope accepted this moment counts, by a clock that may be a little ahead.
         handover = -self._handover if self._sweep_requested.is_set() else self._handover
         self._sweep_requested.clear()
         found = await self._upkeep.find_unnumbered(self._clock.now() - handover, MAX_BATCH)
         if found:
             SWEEPER_FOUND.inc(len(found))
             self._depositor.add(found)
-        # What was found is numbered by the depositor in its own time: looking again at once would find the same.
+        # The depositor works on its own: another search at once would find the same mailboxes.
         return 0
 
     async def _expire(self) -> int:

@@ -1,4 +1,4 @@
-"""The sorting room: the mailbox agents and the sweeper of one process. Kafka may come and go; the sweeper works on, and nothing here ends the process."""
+"""The worker: the mailbox agents and the sweeper of one process. While Kafka is down the sweeper continues; nothing here ends the process."""
 
 import asyncio
 import threading
@@ -14,27 +14,27 @@ from agents.app import in_process_app, kafka_app
 from agents.in_process import WorkRecordSource
 from agents.sweeper import MAX_BATCH, PeriodicTask, Sweeper
 from vyry.composition.services import Services
-from vyry.mail.work_record import parse_brokers
+from vyry.kafka.url import parse_brokers
 from vyry.outage import OutageTracker
-from vyry.settings import Settings
+from vyry.settings.settings import Settings
 from vyry.telemetry import PARTITION_LAG, log
 
 
 RETENTION_SECONDS: Final = 600.0
-#: A deleted account is gone within a minute, and the last of it is held for a quarter of one (vyry/accounts/deletion.py).
+#: A deleted account is erased within a minute, after a delay of 15 s (vyry/accounts/deletion.py).
 ERASE_SECONDS: Final = 2.0
 IDLE_SECONDS: Final = 600.0
-#: What a clock that was ahead has dated counts against nobody for longer than this and its window.
+#: How often dates in the future, from a clock that was ahead, are corrected.
 REDATE_SECONDS: Final = 60.0
-#: What an owner or a deleted account leaves of attachments is gone within a minute.
+#: Expired attachments and those of deleted accounts are deleted within a minute.
 FILES_SECONDS: Final = 5.0
-#: One step of the round through all that is kept: 256 of them on a disk.
+#: One step of the search for attachments without a row: 256 on a disk.
 STRAYS_SECONDS: Final = 120.0
-#: A call that nobody took rings so much longer at most.
+#: An unanswered call rings at most this much longer.
 CALLS_SECONDS: Final = 2.0
-#: How long a notice may wait in the outbox; a security notice later than this would be news from yesterday.
+#: How long a notice waits in the outbox.
 NOTICES_SECONDS: Final = 0.5
-#: Leaving the group cleanly takes milliseconds; a stuck broker must not hold up the end.
+#: Leaving the group takes milliseconds; a stuck broker must not delay the end.
 STOP_TIMEOUT_SECONDS: Final = 5.0
 _START_TIMEOUT_SECONDS: Final = 20.0
 _LAG_SECONDS: Final = 1.0
@@ -43,7 +43,7 @@ _CONNECT_TIMEOUT_SECONDS: Final = 5.0
 
 @asynccontextmanager
 async def run_worker(settings: Settings, services: Services) -> AsyncIterator[None]:
-    """Sort while the context is open: on Kafka when it is set, else on the mailbags of this process. Closes within `STOP_SECONDS` and a moment."""
+    """Run the worker while the context is open: on Kafka if it is set, else on the work records of this process. Closes soon after STOP_TIMEOUT_SECONDS."""
     sweeper = _sweeper(settings, services)
     threading.excepthook = _log_thread_end
     async with asyncio.TaskGroup() as tasks:
@@ -58,26 +58,26 @@ async def run_worker(settings: Settings, services: Services) -> AsyncIterator[No
 
 
 def _sweeper(settings: Settings, services: Services) -> Sweeper:
-    async def forget() -> int:
+    async def delete_expired() -> int:
         return await services.account_upkeep.delete_expired(services.clock.confirmed_now(), MAX_BATCH)
 
-    async def redate() -> int:
+    async def clamp_dates() -> int:
         is_sure = not services.clock_monitor.is_in_doubt
         await services.account_upkeep.clamp_future_dates(
             services.clock.now(), services.pins.tries.lock, is_sure=is_sure
         )
         return 0
 
-    async def look_for_idle() -> int:
+    async def sweep_idle() -> int:
         return await services.idle_devices.sweep(MAX_BATCH)
 
-    async def clear_files() -> int:
+    async def delete_files() -> int:
         return await services.attachments.upkeep.delete_expired(MAX_BATCH)
 
-    async def lapse_calls() -> int:
+    async def expire_calls() -> int:
         return await services.signals.calls.expire_unanswered(MAX_BATCH)
 
-    async def forget_calls() -> int:
+    async def delete_calls() -> int:
         return await services.signals.calls.delete_finished(MAX_BATCH)
 
     return Sweeper(
@@ -86,14 +86,14 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         clock=services.clock,
         handover_time=timedelta(milliseconds=settings.handover_ms),
         tasks=[
-            PeriodicTask("forget", RETENTION_SECONDS, forget),
-            PeriodicTask("redate", REDATE_SECONDS, redate),
+            PeriodicTask("forget", RETENTION_SECONDS, delete_expired),
+            PeriodicTask("redate", REDATE_SECONDS, clamp_dates),
             PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),
-            PeriodicTask("idle", IDLE_SECONDS, look_for_idle),
-            PeriodicTask("files", FILES_SECONDS, clear_files),
+            PeriodicTask("idle", IDLE_SECONDS, sweep_idle),
+            PeriodicTask("files", FILES_SECONDS, delete_files),
             PeriodicTask("strays", STRAYS_SECONDS, services.attachments.upkeep.delete_orphans),
-            PeriodicTask("missed calls", CALLS_SECONDS, lapse_calls),
-            PeriodicTask("calls", RETENTION_SECONDS, forget_calls),
+            PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
+            PeriodicTask("calls", RETENTION_SECONDS, delete_calls),
             PeriodicTask("notices", NOTICES_SECONDS, services.notice_poster.post_pending),
         ],
     )
@@ -101,26 +101,26 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
 
 def _app_factory(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], Awaitable[faust.App]]:
     if settings.kafka_url is None:
-        bags = services.work_topic
-        assert isinstance(bags, WorkRecordSource), "without Kafka the mailbags are those of this process"
-        return build_immediately(lambda: in_process_app(bags, services.depositor))
+        work_topic = services.work_topic
+        assert isinstance(work_topic, WorkRecordSource), "without Kafka the work records are those of this process"
+        return build_immediately(lambda: in_process_app(work_topic, services.depositor))
     url = settings.kafka_url.get_secret_value()
     return build_when_reachable(url, lambda: kafka_app(url, services.depositor, lambda _: sweeper.request_sweep()))
 
 
 def build_immediately(build: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
-    """Make the app without waiting for anything."""
+    """Build the app without waiting."""
 
-    async def made() -> faust.App:
+    async def builder() -> faust.App:
         return build()
 
-    return made
+    return builder
 
 
 def build_when_reachable(url: str, build: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
-    """Make the app only when some broker lets itself be called: Faust's own way to fail is a page of tracebacks per attempt."""
+    """Build the app only when a broker accepts connections: Faust logs pages of tracebacks for each failed attempt."""
 
-    async def made() -> faust.App:
+    async def builder() -> faust.App:
         async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
             for number, server in enumerate(servers := parse_brokers(url), 1):
                 host, _, port = server.rpartition(":")
@@ -134,7 +134,7 @@ def build_when_reachable(url: str, build: Callable[[], faust.App]) -> Callable[[
                 break
         return build()
 
-    return made
+    return builder
 
 
 async def keep_running(build: Callable[[], Awaitable[faust.App]], outage: OutageTracker) -> Never:
@@ -146,7 +146,7 @@ async def keep_running(build: Callable[[], Awaitable[faust.App]], outage: Outage
                 await _report_lag(app)
                 wait = outage.record_failure(app.crash_reason or RuntimeError("stopped"))
         except Exception as problem:  # noqa: BLE001
-            # Whatever Faust and its driver throw when the broker is away: the sweeper does the work meanwhile.
+            # Faust and its driver raise anything while the broker is down: the sweeper does the work meanwhile.
             wait = outage.record_failure(problem)
         await asyncio.sleep(wait)
 
@@ -162,7 +162,7 @@ async def _running(app: faust.App) -> AsyncIterator[faust.App]:
 
 
 async def _report_lag(app: faust.App) -> None:
-    """Tell how far behind each partition is, until the app stops or crashes."""
+    """Measure the lag of each partition, until the app stops or crashes."""
     while not (app.should_stop or app.crashed):
         for tp in app.consumer.assignment():
             # Both are None until the first fetch, whatever Faust's types say.
@@ -172,7 +172,7 @@ async def _report_lag(app: faust.App) -> None:
 
 
 def _log_thread_end(end: threading.ExceptHookArgs) -> None:
-    """One line for the end of Faust's consumer thread without a broker, in place of a page beside the log."""
+    """Log one line when Faust's consumer thread ends without a broker, in place of a traceback."""
     log.warning("consumer_thread_ended", error=end.exc_type.__name__)
 
 

@@ -1,6 +1,6 @@
 """The schema of version 1.0, whole, as SQL in the files beside this one.
 
-A later step brings SQL files of its own; a function that changes is a new whole file. Steps only expand: nodes of the release before run beside the new schema.
+A later step has SQL files of its own; a function that changes is a new whole file. Steps after 1.0 only expand, so that nodes of the previous release keep working.
 """
 
 from pathlib import Path

@@ -1,9 +1,8 @@
 """Compares the machine's clock with what the store has seen, so that a clock that jumps destroys nothing (docs/adr/0028).
 
-The store keeps the latest moment that any node of it confirmed. A clock that is more than an hour from that moment and the time that passed since is in
-doubt: `Clock.confirmed` goes on from the confirmed moment meanwhile. The doubt ends when the clock agrees again, when an operator confirms it
-(`vyry clock confirm`), or when it held still for a tenth of the jump while no other node of the store had another time: a node that was off for long is
-right.
+The store keeps the latest moment that any node confirmed. A clock is in doubt when it differs by more than an hour from that moment plus the elapsed time;
+meanwhile `Clock.confirmed_now` continues from the confirmed moment. The doubt ends when the clock agrees again, when an operator confirms it
+(`vyry clock confirm`), or when it was stable for a tenth of the jump while no other node had another time, as after a node was off for long.
 """
 
 import asyncio
@@ -18,11 +17,11 @@ from vyry.telemetry import CLOCK_JUMP, log
 
 
 CHECK_SECONDS: Final = 10.0
-#: The store is told the time this often.
+#: How often the time is recorded in the store.
 RECORD_INTERVAL: Final = timedelta(minutes=1)
-#: A claim that did not move for so many looks is of a node that is gone.
+#: A claim that did not change for this many checks is from a node that is gone.
 _STALE_CLAIM_CHECKS: Final = 3
-#: A clock in doubt is believed after it held still for this part of its jump, within these bounds.
+#: A clock in doubt is accepted after it was stable for this part of its jump, within these bounds.
 STABLE_FRACTION: Final = 10
 STABLE_MIN: Final = timedelta(minutes=10)
 STABLE_MAX: Final = timedelta(days=1)
@@ -30,43 +29,43 @@ STABLE_MAX: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class ClockRecord:
-    """What the store knows of the time."""
+    """The time as the store knows it."""
 
-    #: The latest moment that was confirmed; None in a new store.
+    #: The latest confirmed moment; None in a new store.
     confirmed_at: datetime | None
     #: The database server's own clock; None where it has none.
     database_time: datetime | None
-    #: What a clock in doubt said last; None while there is none.
+    #: The last reading of a clock in doubt; None without one.
     claimed_at: datetime | None
 
 
 class ClockStore(Protocol):
-    """Where nodes share the latest moment that was confirmed. Every method raises `Unavailable` when the database is away."""
+    """The latest confirmed moment, shared by all nodes. Every method raises `Unavailable` while the database is down."""
 
     async def read(self) -> ClockRecord:
-        """What the store knows now."""
+        """The current record."""
         ...
 
     async def record(self, moment: datetime) -> None:
-        """This moment is confirmed. What the store has seen never goes back by this."""
+        """Confirm this moment. An earlier one changes nothing."""
         ...
 
     async def replace_confirmed(self, seen_at: datetime, moment: datetime) -> bool:
-        """This moment is confirmed in place of that one, also if it is earlier, and no claim stands. False: the store has seen another one meanwhile."""
+        """Replace the confirmed moment `seen_at`, also by an earlier one, and clear the claim. False: another moment was confirmed meanwhile."""
         ...
 
     async def record_claim(self, moment: datetime | None) -> None:
-        """A clock in doubt says this; None: there is no such clock any more."""
+        """Record the reading of a clock in doubt; None clears it."""
         ...
 
     async def force_confirmed(self, moment: datetime) -> None:
-        """An operator says that it is this moment, whatever the store has seen."""
+        """Confirm this moment for an operator, whatever was confirmed before."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ClockJump:
-    """A clock that jumped: what it said at first, and when that was in seconds that no clock changes."""
+    """A jump of the clock: the first reading after it, and the monotonic seconds of that reading."""
 
     reading: datetime
     since: float
@@ -84,18 +83,18 @@ class ClockMonitor:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether the clock has jumped, or was not compared yet."""
+        """Whether the clock has jumped, or was not checked yet."""
         return self._jump is not None or self.clock.expected_now() is None
 
     async def run(self) -> Never:
-        """Compare until cancelled; while the store is away the clock goes on by what was confirmed last."""
+        """Check until cancelled; while the store is down the clock continues from the last confirmed moment."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             with suppress(Unavailable):
                 await self.check()
 
     async def check(self) -> None:
-        """Compare once. Raises Unavailable."""
+        """Check once. Raises Unavailable."""
         reading = await self._store.read()
         now = self.clock.now()
         is_moved, self._confirmed_at = reading.confirmed_at != self._confirmed_at, reading.confirmed_at
@@ -106,7 +105,7 @@ class ClockMonitor:
             await self._suspend(reading, now, expected, is_moved=is_moved)
 
     def _expected(self, reading: ClockRecord, now: datetime, *, is_moved: bool) -> datetime:
-        """What the clock should say, by the earliest of those that may know."""
+        """The expected time: the earliest of the confirmed time and the clock of the database server."""
         expected = self.clock.expected_now()
         if reading.confirmed_at is not None and (expected is None or is_moved):
             expected = reading.confirmed_at
@@ -139,12 +138,12 @@ class ClockMonitor:
                 return
             await self._store.record_claim(now)
             return
-        # A new jump, or another node of this store has another time: holding still proves nothing yet.
+        # A new jump, or another node has another time: stability counts from now.
         self._jump = ClockJump(now, elapsed)
         await self._store.record_claim(now)
 
     async def _accept_jump(self, reading: ClockRecord, now: datetime) -> bool:
-        """The clock held still for long enough: believe it, unless somebody else knows better."""
+        """Accept a clock that was stable for long enough, unless the database server or another node has another time."""
         if reading.database_time is not None and abs(now - reading.database_time) > JUMP_THRESHOLD:
             return False
         if reading.confirmed_at is None or not await self._store.replace_confirmed(reading.confirmed_at, now):
@@ -160,5 +159,5 @@ _ADVICE: Final = (
 
 
 def required_stability(jump: timedelta) -> timedelta:
-    """How long a clock that jumped so far has to hold still before it is believed."""
+    """How long a clock has to be stable after such a jump before it is accepted."""
     return max(STABLE_MIN, min(STABLE_MAX, abs(jump) / STABLE_FRACTION))

@@ -1,7 +1,7 @@
-"""Every refusal Vyry can utter: a code word and what belongs to it. The HTTP status is the web's business (web/wire/errors.py).
+"""The errors of Vyry, each with its code. The web maps them to HTTP statuses (web/wire/errors.py).
 
-A class's docstring is its text for people; `problem` says more about this one case. Neither ever holds a secret.
-`members` are the code's own extra members of the error body, named as on the wire (api.md section 1).
+The docstring of a class is its text for the caller; `problem` replaces it for one case. Neither ever contains a secret.
+`members` are further members of the error body, named as on the wire (docs/protocol.md).
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class LimitPolicy:
-    """A limit by its name: so many in so many seconds (0: at any one time)."""
+    """A limit by its name: `limit` in `window_seconds` (0: at the same time)."""
 
     name: str
     limit: int
@@ -19,15 +19,15 @@ class LimitPolicy:
 
 
 class SchemaTooNew(Exception):
-    """The database was migrated by a newer release: this one does not know what it holds. Its text says what to do."""
+    """The database was migrated by a newer release: this release does not know its schema. The text says what to do."""
 
 
 class SchemaTooOld(Exception):
-    """The database was made by a version before 1.0, from which no migration leads here. Its text says what to do."""
+    """The database was made by a version before 1.0, and there is no migration from it. The text says what to do."""
 
 
 class ConfigurationError(Exception):
-    """The operator's settings do not do; `lines` holds one line for each thing to mend, none of them a value. Below settings, so that the command line can name it without loading what reads them."""
+    """The settings are invalid; `problems` has one line for each, without values. It is here so that the command line can catch it without loading the settings."""
 
     def __init__(self, lines: Sequence[str]) -> None:
         super().__init__("\n".join(lines))
@@ -232,7 +232,7 @@ class RateLimited(VyryError):
 
     def __init__(self, retry_after_seconds: int, problem: str = "", *, policy: LimitPolicy | None = None) -> None:
         super().__init__(problem, retry_after_seconds=max(1, retry_after_seconds))
-        #: Which limit refused, for the headers of the answer.
+        #: The limit that refused, for the headers of the response.
         self.policy = policy
 
 

@@ -1,7 +1,7 @@
-"""Limits: the named quotas of docs/protocol.md ("Limits"), and who grants them.
+"""Limits: the named quotas of docs/protocol.md ("Limits"), and the protocols of the limiters.
 
-A `Quota` is one or more rates that hold together. A sliding window never admits more than `limit` in any stretch of `seconds`; a bucket holds `limit` and
-refills at `limit` each `seconds`. Guesses and sockets stand in the same table, but are counted where they happen: guesses by the database, sockets by
+A `Quota` is one or more rates that all apply. A sliding window never admits more than `limit` in any stretch of `seconds`; a bucket has `limit` tokens and
+refills at `limit` each `seconds`. Guesses and sockets are in the same table, but are counted elsewhere: guesses by the database, sockets by
 vyry/signals/socket_quotas.py.
 """
 
@@ -25,7 +25,7 @@ WINDOW_GRAINS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class QuotaWindow:
-    """At most `limit` in any `seconds`; a bucket instead gives them back one by one. Zero seconds: so many at any one time."""
+    """At most `limit` in any `seconds`; a bucket refills one by one. Zero seconds: `limit` at the same time."""
 
     limit: int
     seconds: int
@@ -33,7 +33,7 @@ class QuotaWindow:
 
     @property
     def grain_seconds(self) -> float:
-        """How exactly a window keeps its moments; 0 is a bucket, which keeps none."""
+        """The precision of the times that a window keeps; 0 for a bucket, which keeps none."""
         if self.is_bucket:
             return 0
         return 0.001 if self.limit <= MAX_EXACT_LIMIT else max(0.001, self.seconds / WINDOW_GRAINS)
@@ -45,13 +45,13 @@ class Quota:
 
     name: str
     windows: tuple[QuotaWindow, ...]
-    #: While Redis is away nothing is granted (503), because what it guards does not grow back; the others are counted by each node alone.
+    #: While Redis is down nothing is granted (503), because what it protects does not grow back; other quotas are counted by each node alone.
     is_fail_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What the tightest window of a quota has left after a take, and in how many seconds all of it is back."""
+    """What the tightest window of a quota has left, and in how many seconds it is full again."""
 
     limit: int
     remaining: int
@@ -59,12 +59,12 @@ class Grant:
     window: int
 
 
-#: Of one number from one network: what others ask for elsewhere takes nothing of it.
+#: Per phone number and network: requests from other networks do not count.
 OTP_NUMBER: Final = Quota("otp_number", (QuotaWindow(1, 30), QuotaWindow(3, 600), QuotaWindow(10, _DAY)))
-#: Of one number from all networks: what a person can be sent against their will. It does not hold for a network from which the number was proven lately.
+#: Per phone number from all networks. It does not apply to a network in which the number was verified lately.
 OTP_TOTAL: Final = Quota("otp_total", (QuotaWindow(12, 600), QuotaWindow(30, _DAY)))
 OTP_NETWORK: Final = Quota("otp_network", (QuotaWindow(10, 600), QuotaWindow(50, _DAY)))
-#: The seconds are those that a code lives; only the number can be set.
+#: The seconds are the lifetime of a code; only the number can be set.
 OTP_GUESSES: Final = Quota("otp_guesses", (QuotaWindow(5, 180),))
 #: The seconds are those that a PIN stays locked after so many wrong ones.
 PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),))
@@ -72,11 +72,11 @@ PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),))
 PIN_CHECKS: Final = Quota("pin_checks", (QuotaWindow(60, 1200, is_bucket=True),))
 #: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
 KEYS: Final = Quota("keys", (QuotaWindow(20, 3600, is_bucket=True),))
-#: What requests with a token cost, by the size of their answers (web/middlewares.py): of the account, and of what a device needs for its mail and its session.
+#: The cost of requests with a token, by the size of their responses: per account, and per device for its mail and its session.
 REQUESTS: Final = Quota("requests", (QuotaWindow(6_000, 600, is_bucket=True),))
 DEVICE_REQUESTS: Final = Quota("device_requests", (QuotaWindow(1_200, 60, is_bucket=True),))
 CLAIM_TARGET: Final = Quota("claim_target", (QuotaWindow(6, 3600, is_bucket=True),), is_fail_closed=True)
-#: One-time keys of an account that leave in an hour, and how many of them go to claimers who are no friends, and to those who share no conversation with it.
+#: One-time keys of an account claimed in an hour: by all, by accounts that are not friends, and by accounts without a shared conversation.
 CLAIM_ALL: Final = Quota("claim_all", (QuotaWindow(60, 3600),), is_fail_closed=True)
 CLAIM_OTHERS: Final = Quota("claim_others", (QuotaWindow(50, 3600),), is_fail_closed=True)
 CLAIM_STRANGERS: Final = Quota("claim_strangers", (QuotaWindow(40, 3600),), is_fail_closed=True)
@@ -87,25 +87,25 @@ NEW_CONTACTS: Final = Quota("new_contacts", (QuotaWindow(20, _DAY),))
 GROUPS: Final = Quota("groups", (QuotaWindow(50, _DAY),))
 #: People added to groups, or invited into them.
 GROUP_MEMBERS: Final = Quota("group_members", (QuotaWindow(2_000, _DAY),))
-#: Edits of conversations, changes of roles, and joins by an invite: all members are told of each.
+#: Edits of conversations, changes of roles, and joins by an invite: all members get a notice of each.
 CONVERSATION_CHANGES: Final = Quota("conversation_changes", (QuotaWindow(120, 1200, is_bucket=True),))
 #: A number that is found costs 1, a miss 5.
 LOOKUP: Final = Quota("lookup", (QuotaWindow(1_000, 4_000, is_bucket=True), QuotaWindow(5_000, _DAY)))
 SEARCH: Final = Quota("search", (QuotaWindow(60, 60),))
-#: How many names that an account gave up may rest at once (vyry/accounts/usernames.py); the database counts them.
+#: Usernames that an account gave up and that are reserved for it (vyry/accounts/usernames.py); the database counts them.
 USERNAMES: Final = Quota("usernames", (QuotaWindow(3, 0),))
 UPLOAD: Final = Quota("upload", (QuotaWindow(50, 60, is_bucket=True),))
 UPLOAD_BYTES: Final = Quota("upload_bytes", (QuotaWindow(1024 * _MIB, _DAY),))
-#: Reading everything of an account is dear.
+#: An export reads everything of an account.
 EXPORT: Final = Quota("export", (QuotaWindow(5, 3600),))
-#: Calls that are new; an offer said again costs nothing.
+#: New calls; a repeated offer costs nothing.
 CALL: Final = Quota("call", (QuotaWindow(60, 600, is_bucket=True),))
 SIGNAL: Final = Quota("signal", (QuotaWindow(20, 1, is_bucket=True),))
 FRAMES: Final = Quota("frames", (QuotaWindow(500, 5, is_bucket=True),))
 SOCKETS_ACCOUNT: Final = Quota("sockets_account", (QuotaWindow(6, 0),))
 SOCKETS_ADDRESS: Final = Quota("sockets_address", (QuotaWindow(50, 0),))
 
-#: Every quota by its name: what `VYRY_LIMIT_<NAME>` may name, and what GET /limits tells.
+#: Every quota by its name, as in `VYRY_LIMIT_<NAME>` and GET /limits.
 QUOTAS: Final[Mapping[str, Quota]] = {
     quota.name: quota
     for quota in (
@@ -145,30 +145,30 @@ QUOTAS: Final[Mapping[str, Quota]] = {
 
 
 class Limiter(Protocol):
-    """Counts takes per subject, for all nodes together."""
+    """Counts usage per subject, for all nodes together."""
 
     async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        """Take `cost` of the quota for the subject; a refused take counts for nothing.
+        """Consume `cost` of the quota for the subject; a refused call consumes nothing.
 
-        Raises RateLimited with the wait after which the same take will be granted if nobody else takes meanwhile; Unavailable for a quota that is
-        closed while its counts are out of reach.
+        Raises RateLimited with the wait after which the same call is granted if nothing else consumes meanwhile; Unavailable for a fail-closed quota
+        while its counts cannot be read.
         """
         ...
 
 
 class ChargingLimiter(Limiter, Protocol):
-    """Takes what is owed, too."""
+    """A limiter that also counts usage after the fact."""
 
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:
-        """Count `cost`, whatever is left: what the quota does not have is owed, and nothing is granted until it is paid."""
+        """Count `cost`, whatever is left: a debt is granted nothing until the quota has refilled."""
         ...
 
 
 class QuotaReader(Protocol):
-    """Tells what is left without taking any of it."""
+    """Reads what is left and consumes nothing."""
 
     async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
-        """For each of these quotas and subjects: what each of its windows has left."""
+        """What each window has left, for each of these quotas and subjects."""
         ...
 
 
@@ -176,7 +176,7 @@ class Unlimited:
     """Grants everything (VYRY_LIMITS=off)."""
 
     async def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:  # noqa: ARG002 - the protocol's signature
-        """Grant, and count nothing."""
+        """Grant and count nothing."""
         return unused_grant(quota)
 
     async def charge(self, quota: Quota, subject: str, cost: int) -> Grant:  # noqa: ARG002 - the protocol's signature
@@ -190,23 +190,23 @@ class Unlimited:
 
 @cache
 def unused_grant(quota: Quota) -> Grant:
-    """The grant of somebody who has taken nothing."""
+    """The grant of a subject without usage."""
     return min(unused_grants(quota), key=lambda grant: grant.limit)
 
 
 def unused_grants(quota: Quota) -> tuple[Grant, ...]:
-    """What each window of a quota has for somebody who has taken nothing."""
+    """The grant of each window for a subject without usage."""
     return tuple(Grant(each.limit, each.limit, 0, each.seconds) for each in quota.windows)
 
 
 def rate_limit_error(quota: Quota, number: int, wait_seconds: float) -> RateLimited:
-    """The refusal by one window of a quota; it names the limit, for the headers of the answer."""
+    """The error for one window of a quota; it names the limit, for the headers of the response."""
     window = quota.windows[number]
     return RateLimited(math.ceil(wait_seconds), policy=LimitPolicy(quota.name, window.limit, window.seconds))
 
 
 def exhausted_grants(refused: RateLimited) -> list[tuple[str, Grant]]:
-    """What a limit that refused has left: nothing, until the wait that it named is over. Empty for a refusal that names no limit."""
+    """The grant of a limit that refused: nothing is left until its wait has passed. Empty for an error that names no limit."""
     if refused.policy is None:
         return []
     name, limit, seconds = refused.policy.name, refused.policy.limit, refused.policy.window_seconds
@@ -214,14 +214,14 @@ def exhausted_grants(refused: RateLimited) -> list[tuple[str, Grant]]:
 
 
 def apply_overrides(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quota]:
-    """All quotas, as the settings want them: a rate replaces all windows of its quota by one of their kind. Raises ValueError for an unknown name."""
+    """All quotas with the rates of the settings: a rate replaces all windows of its quota by one. Raises ValueError for an unknown name."""
     unknown = rates.keys() - QUOTAS.keys()
     if unknown:
         raise ValueError(f"no such limit: {', '.join(sorted(unknown))} (there are {', '.join(QUOTAS)})")
     quotas = dict(QUOTAS)
     for name, (limit, period) in rates.items():
         first = QUOTAS[name].windows[0]
-        # How many there may be at any one time knows no seconds, whatever stands behind the stroke.
+        # A limit at the same time has no seconds, whatever the setting says.
         window = QuotaWindow(limit, int(period.total_seconds()) if first.seconds else 0, is_bucket=first.is_bucket)
         quotas[name] = replace(QUOTAS[name], windows=(window,))
     return quotas
@@ -229,7 +229,7 @@ def apply_overrides(rates: Mapping[str, tuple[int, timedelta]]) -> dict[str, Quo
 
 @lru_cache(maxsize=4096)
 def network_key(address: str) -> str:
-    """What a limit per address counts: the IPv4 address itself, and of IPv6 the /64, all of which one party has."""
+    """The subject of a limit per address: the IPv4 address, or the /64 of an IPv6 address, which one party has."""
     found = ip_address(address.partition("%")[0])
     return str(found) if found.version == 4 else str(ip_network((found, 64), strict=False))
 

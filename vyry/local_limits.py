@@ -1,4 +1,4 @@
-"""Counting in this process: limits while Redis is away, and at any time for what happens per envelope or frame, where nothing may be waited for."""
+"""Limits counted in this process: for all quotas while Redis is down, and always for what happens per envelope or frame, which may not wait."""
 
 import asyncio
 import math
@@ -20,9 +20,9 @@ from vyry.limits import (
 )
 
 
-#: What a window remembers: for a bucket when it is full again, for a sliding one its moments and what was taken in each.
+#: The state of a window: for a bucket the time when it is full again, for a sliding window its times and the usage at each.
 _State = float | list[tuple[float, int]]
-#: A sum of thirds is not exact: a millionth of a second is no reason to refuse.
+#: Sums of floats are not exact: a microsecond is no reason to refuse.
 _SLACK = 1e-6
 
 
@@ -38,7 +38,7 @@ class LocalLimiter:
         self._states: LruCache[tuple[str, str], list[_State]] = LruCache(capacity)
 
     def consume(self, quota: Quota, subject: str, cost: int = 1) -> Grant:
-        """Take `cost` of the quota for the subject. Raises RateLimited with the true wait; a refused take counts for nothing."""
+        """Consume `cost` of the quota for the subject. Raises RateLimited with the exact wait; a refused call consumes nothing."""
         if not self._is_on:
             return unused_grant(quota)
         quota, now = self._quotas.get(quota.name, quota), time.monotonic()
@@ -64,7 +64,7 @@ class LocalLimiter:
         return min(lefts, key=lambda grant: grant.remaining)
 
     def peek(self, quota: Quota, subject: str) -> tuple[Grant, ...]:
-        """What each window has left; takes nothing."""
+        """What each window has left; consumes nothing."""
         quota, now = self._quotas.get(quota.name, quota), time.monotonic()
         states = self._current_states(quota, (quota.name, subject), now)
         return tuple(_remaining(each, state, now) for each, state in zip(quota.windows, states, strict=True))
@@ -78,7 +78,7 @@ class LocalLimiter:
 
 
 def _seconds_until_free(window: QuotaWindow, state: _State, now: float, cost: int) -> float:
-    """In how many seconds the window has room for so much; 0 or less: now."""
+    """In how many seconds the window has capacity for `cost`; 0 or less: now."""
     if isinstance(state, float):
         return state + cost * window.seconds / window.limit - now - window.seconds
     excess = sum(count for _, count in state) + cost - window.limit
@@ -114,7 +114,7 @@ def _bucket_remaining(window: QuotaWindow, debt_seconds: float) -> Grant:
 
 
 class Consumption(NamedTuple):
-    """What this process took of one bucket since it last told the others."""
+    """Usage of one bucket in this process that the other nodes do not have yet."""
 
     quota: str
     subject: str
@@ -122,7 +122,7 @@ class Consumption(NamedTuple):
 
 
 class _Bucket:
-    """One quota: when it is full again for each subject that has taken lately, in monotonic seconds."""
+    """One quota: when it is full again for each subject with recent usage, in monotonic seconds."""
 
     __slots__ = ("consumed", "full_at", "quota", "seconds_per_token", "window")
 
@@ -134,7 +134,7 @@ class _Bucket:
         self.consumed: dict[str, int] = {}
 
     def store(self, subject: str, full_at: float, now: float) -> None:
-        """Remember, and forget a few whose bucket is full again: they need no memory, so what is kept is bounded by what was taken lately."""
+        """Store the subject, and delete a few whose bucket is full again: the memory is bounded by recent usage."""
         self.full_at[subject] = full_at
         self.full_at.move_to_end(subject)
         for _ in range(2):
@@ -145,11 +145,11 @@ class _Bucket:
 
 
 class BucketLimiter:
-    """Buckets that are taken from without waiting, and joined with those of the other nodes a moment later.
+    """Buckets that decide at once, and are merged with those of the other nodes a moment later.
 
-    Theory: a bucket is one number, the moment when it is full again, and takes add to it in any order. So each node decides at once by what it knows; every
-    50 ms or so somebody (vyry/redis/shared_buckets.py) adds what was taken here to the number that all nodes share, and learns that number. What
-    the nodes grant too much is bounded by what each of them can grant in one such moment.
+    Theory: a bucket is one number, the time when it is full again, and usage adds to it in any order. So each node decides at once by its own number;
+    about every 50 ms vyry/redis/shared_buckets.py adds the usage of this node to the shared number and reads that number. The nodes together grant too
+    much by at most what each of them grants within one such interval.
     """
 
     def __init__(self, quotas: Mapping[str, Quota] = QUOTAS, *, is_on: bool = True, capacity: int = 100_000) -> None:
@@ -157,11 +157,11 @@ class BucketLimiter:
         self._capacity = capacity
         self._quotas = quotas
         self._buckets: dict[str, _Bucket] = {}
-        #: Set when something was taken that the others have not been told.
+        #: Set while there is usage that the other nodes do not have yet.
         self.has_consumed = asyncio.Event()
 
     def consume(self, subject: str, *costs: tuple[Quota, int]) -> None:
-        """Take all of these for the subject, or nothing. Raises RateLimited with the true wait."""
+        """Consume all of these for the subject, or nothing. Raises RateLimited with the exact wait."""
         if not self._is_on:
             return
         now = time.monotonic()
@@ -178,7 +178,7 @@ class BucketLimiter:
         self.has_consumed.set()
 
     def charge(self, subject: str, quota: Quota, cost: int) -> None:
-        """Count `cost` whatever is left: what the bucket does not have is owed. A negative cost gives back what was taken too much."""
+        """Count `cost` whatever is left, as a debt if need be. A negative cost gives back what was consumed too much."""
         if self._is_on and cost:
             bucket, now = self._bucket(quota), time.monotonic()
             self._record(
@@ -195,14 +195,14 @@ class BucketLimiter:
             bucket.consumed.clear()
 
     def peek(self, quota: Quota, subject: str) -> Grant:
-        """What is left; takes nothing."""
+        """What is left; consumes nothing."""
         if not self._is_on:
             return unused_grants(quota)[0]
         bucket, now = self._bucket(quota), time.monotonic()
         return _bucket_remaining(bucket.window, max(0.0, bucket.full_at.get(subject, now) - now))
 
     def pop_consumed(self) -> list[Consumption]:
-        """What was taken since the last call: the caller tells the others."""
+        """The usage since the last call, which the caller passes on to the other nodes."""
         self.has_consumed.clear()
         found = []
         for name, bucket in self._buckets.items():
@@ -211,14 +211,14 @@ class BucketLimiter:
         return found
 
     def merge(self, quota: str, subject: str, debt_seconds: float, measured_at: float) -> None:
-        """At `at` (monotonic) it was so long until this bucket is full again, all that was told included. What was taken here since then adds to it."""
+        """At `measured_at` (monotonic) the shared bucket needed `debt_seconds` until full. Usage here since then is added."""
         bucket, now = self._buckets[quota], time.monotonic()
         full_at = measured_at + debt_seconds + bucket.consumed.get(subject, 0) * bucket.seconds_per_token
         if full_at > max(now, bucket.full_at.get(subject, 0.0)):
             bucket.store(subject, full_at, now)
 
     def window(self, quota: str) -> QuotaWindow:
-        """How large this bucket is and how fast it refills."""
+        """The size and the refill rate of this bucket."""
         return self._buckets[quota].window
 
     def _bucket(self, quota: Quota) -> _Bucket:

@@ -1,4 +1,4 @@
-"""One line when a dependency goes away, one when it is back: not one per attempt."""
+"""One log line when a dependency goes down and one when it is up again, not one per attempt."""
 
 import time
 
@@ -7,7 +7,7 @@ from vyry.telemetry import DEPENDENCY_UP, log
 
 
 class OutageTracker:
-    """Whether a dependency is away, and how long to wait before the next attempt (doubling up to `longest_seconds`, jittered by a quarter)."""
+    """Whether a dependency is down, and how long to wait before the next attempt (doubling up to `longest_seconds`, jittered by a quarter)."""
 
     def __init__(self, dependency: str, *, first_seconds: float = 0.2, longest_seconds: float = 5.0) -> None:
         self._dependency = dependency
@@ -17,7 +17,7 @@ class OutageTracker:
         self._failures = 0
 
     def record_failure(self, problem: BaseException) -> float:
-        """Note a failure; answers how many seconds to wait before the next attempt."""
+        """Record a failure; returns how many seconds to wait before the next attempt."""
         if self._since is None:
             self._since = time.monotonic()
             log.warning("dependency_down", dependency=self._dependency, error=type(problem).__name__)
@@ -26,7 +26,7 @@ class OutageTracker:
         return jittered(backoff_seconds(self._failures, self._first_seconds, self._longest_seconds), 0.75, 1.25)
 
     def record_success(self) -> None:
-        """Note a success."""
+        """Record a success."""
         if self._since is not None:
             log.info("dependency_up", dependency=self._dependency, seconds=round(time.monotonic() - self._since, 1))
             DEPENDENCY_UP.labels(self._dependency).set(1)

@@ -1,6 +1,6 @@
-"""What Vyry says about itself: log lines and metrics. Neither ever tells content, keys, tokens, numbers of people or query strings.
+"""Log lines and metrics. Neither ever has content, keys, tokens, phone numbers or query strings.
 
-The seven verbs are the event names; one call of `record` per batch counts and times a station. Log fields outside `FIELDS` lose their value.
+The seven steps of an envelope are event names; one call of `record` per batch counts and times a step. Log fields outside `LOGGED_FIELDS` lose their value.
 """
 
 import io
@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_creat
 Verb = Literal["post", "route", "deposit", "notify", "collect", "deliver", "acknowledge"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 
-#: The only log fields that keep their value. A name added here must never carry content, a secret, or a number of a person.
+#: The only log fields that keep their value. A field added here must never have content, a secret, or a phone number.
 LOGGED_FIELDS: Final = frozenset(
     {
         "event", "level", "timestamp", "logger", "exception", "exc_info", "stack_info",
@@ -30,10 +30,10 @@ LOGGED_FIELDS: Final = frozenset(
         "dependency", "state", "setting", "proxy", "header", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
     }
 )  # fmt: skip
-#: Libraries that tell every attempt at a broker that is away; vyry/outage.py tells each outage. Faust names a logger after our app's module too.
+#: Libraries that log every attempt while a broker is down; vyry/outage.py logs each outage. Faust names a logger after our app's module too.
 _QUIET_LOGGERS: Final = ("aiokafka", "faust", "mode", "agents")
 _HIDDEN: Final = "<not logged>"
-#: Whatever ends a line, steers a terminal or turns its text round.
+#: Characters that end a line, control a terminal or change the direction of text.
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _MULTILINE_FIELDS: Final = ("exception", "stack_info", "exc_info")
 #: PostgreSQL quotes whole rows in this part of its messages.
@@ -68,7 +68,9 @@ ATTACHMENTS_CLEARED: Final = Counter(
     ["reason"],
 )
 PUSHED: Final = Counter(
-    "vyry_push", "Push attempts by kind and outcome: sent, gone, refused, later, busy, or closed.", ["kind", "outcome"]
+    "vyry_push",
+    "Push attempts by kind and outcome: sent, gone, refused, later, busy, or circuit_open.",
+    ["kind", "outcome"],
 )
 CLOCK_JUMP: Final = Gauge(
     "vyry_clock_jump_seconds",
@@ -80,8 +82,8 @@ log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()
 
 
 def record(verb: Verb, count: int, seconds: float, failures: int = 0) -> None:
-    """One batch of `count` envelopes went through a station, `failures` of them in vain. A line too: at debug, or as a warning when some failed."""
-    # A batch that failed as a whole may not know its size; counting must never stop the work.
+    """Count and log one batch of `count` envelopes, `failures` of which failed. The line is at debug level, or a warning when some failed."""
+    # A batch that failed as a whole may not know its size.
     _ENVELOPES[verb].inc(max(0, count - failures))
     _SECONDS[verb].observe(seconds)
     milliseconds = round(seconds * 1000, 2)
@@ -93,14 +95,14 @@ def record(verb: Verb, count: int, seconds: float, failures: int = 0) -> None:
 
 
 def render_metrics() -> bytes:
-    """Every metric of this process in Prometheus' text form. Each process has its own listener: there is no shared state to sum up."""
+    """Every metric of this process in the text format of Prometheus. Processes share no metrics."""
     return generate_latest(REGISTRY)
 
 
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
-    """One line per event on standard error: JSON, or columns and colours on a terminal. The libraries' loggers join, from warning on.
+    """One line per event on standard error: JSON, or columns and colours on a terminal. Loggers of libraries use it too, from level warning.
 
-    Never lower than warning, whatever `level` says: Tortoise writes the values of its statements at debug.
+    For libraries never lower than warning: Tortoise logs the values of its statements at debug.
     """
     out = stream or sys.stderr
     before: list[structlog.typing.Processor] = [
@@ -130,7 +132,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
 
 
 class _LossyStream:
-    """A stream that loses what it cannot write: a disk that is full of log lines stops no mail."""
+    """A stream that drops what it cannot write: a full disk stops no mail."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
@@ -147,7 +149,7 @@ class _LossyStream:
 def hide_unlisted_fields(
     _logger: object, _method: str, fields: MutableMapping[str, object]
 ) -> MutableMapping[str, object]:
-    """Hide the value of every field outside `FIELDS`, and of bytes everywhere."""
+    """Hide the value of every field outside `LOGGED_FIELDS`, and of bytes everywhere."""
     for name, value in fields.items():
         if name not in LOGGED_FIELDS and not name.startswith("_"):
             fields[name] = _HIDDEN
@@ -164,7 +166,7 @@ def _columns() -> list[structlog.typing.Processor]:
 
     # The default would print the local variables of each frame of a traceback.
     def escape(_logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:
-        # JSON escapes controls; columns would print them, and a line end would begin a line that no part of the node wrote.
+        # JSON escapes control characters; columns would print them, and a line end would forge a log line.
         for name, value in fields.items():
             if isinstance(value, str) and name not in _MULTILINE_FIELDS:
                 fields[name] = _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
@@ -175,7 +177,7 @@ def _columns() -> list[structlog.typing.Processor]:
 
 def _json() -> list[structlog.typing.Processor]:
     def dump(fields: object, **_: object) -> str:
-        # Some readers end lines at characters that JSON lets stand.
+        # Some readers end lines at characters that JSON does not escape.
         return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", orjson.dumps(fields, default=str).decode())
 
     def hide_details(_logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:

@@ -19,7 +19,7 @@ from web.wire.frames import FRAMES
 
 if TYPE_CHECKING:
     from vyry.composition.services import Services
-    from vyry.settings import Settings
+    from vyry.settings.settings import Settings
 
 
 #: An id parameter matches ids only: GET /keys/prekeys is not GET /keys/{userId}, and PATCH /devices/links is not PATCH /devices/{deviceId}.

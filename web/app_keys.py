@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vyry.accounts.account import Caller
     from vyry.composition.services import Services
     from vyry.limits import Grant
-    from vyry.settings import Settings
+    from vyry.settings.settings import Settings
     from web.live.hub import SocketHub
 
 

@@ -14,11 +14,10 @@ from vyry.kernel.ids import MessageId, new_id
 from vyry.mail.deferred_notices import DeferredNotice
 from vyry.mail.envelope import Lane
 from vyry.mail.store import MailboxCaps
+from vyry.storage.conversation_models import DeferredNoticeRow, NoticeRow
 from vyry.storage.database import transaction
 from vyry.storage.deferred_notices import TortoiseDeferredNotices, defer_notices
 from vyry.storage.devices import end_devices
-from vyry.storage.models import NoticeRow
-from vyry.storage.notice_models import DeferredNoticeRow
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
 
 

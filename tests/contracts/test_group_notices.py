@@ -21,12 +21,13 @@ from vyry.mail.draft import Draft, Sender
 from vyry.mail.posting import Accepted, Posting
 from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.account_deletion import TortoiseDeletion
+from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.groups import TortoiseGroups
-from vyry.storage.models import DeviceRow, NoticeRow
+from vyry.storage.models import DeviceRow
 from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.prekeys import TortoiseDeviceLists
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoiseReceipts
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

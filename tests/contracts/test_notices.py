@@ -19,11 +19,12 @@ from vyry.mail.depositing import Depositor
 from vyry.mail.notices import NoticePoster
 from vyry.mail.routing import NodeSockets, Router
 from vyry.storage.accounts import TortoiseAccounts
+from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.database import transaction
 from vyry.storage.deferred_notices import TortoiseDeferredNotices
 from vyry.storage.devices import end_devices
-from vyry.storage.models import DeviceRow, NoticeRow
+from vyry.storage.models import DeviceRow
 from vyry.storage.notice_outbox import (
     Audience,
     NewNotice,

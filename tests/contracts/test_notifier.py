@@ -1,4 +1,4 @@
-"""What every doorbell promises to the node that listens to it."""
+"""What every notifier promises to its listener."""
 
 import asyncio
 from collections.abc import AsyncIterator

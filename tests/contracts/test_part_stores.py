@@ -114,9 +114,9 @@ async def test_a_round_finds_every_attachment_of_which_there_is_anything(store: 
 async def test_a_disk_that_would_become_too_full_takes_nothing(tmp_path: Path) -> None:
     greedy = DiskParts(tmp_path, reserve_bytes=1 << 60)
 
-    with pytest.raises(Unavailable, match="no room") as refusal:
+    with pytest.raises(Unavailable, match="is full") as refusal:
         await greedy.check_capacity(1)
-    with pytest.raises(Unavailable, match="no room"):
+    with pytest.raises(Unavailable, match="is full"):
         await greedy.put(fresh(), "1-0", b"x")
 
     assert refusal.value.members["retry_after_seconds"] == 60
@@ -129,7 +129,7 @@ async def test_a_write_that_finds_no_room_leaves_nothing(tmp_path: Path) -> None
     # Whatever is written there, the kernel finds no room for.
     (place / ".1-1").symlink_to("/dev/full")
 
-    with pytest.raises(Unavailable, match="no room"):
+    with pytest.raises(Unavailable, match="is full"):
         await store.put(one, "1-1", b"x")
 
     assert os.listdir(place) == ["1-0"]  # noqa: PTH208  as blocking as iterdir

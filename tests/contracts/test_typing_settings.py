@@ -7,7 +7,7 @@ from vyry.kernel.ids import UserId, new_id
 from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.database import open_database
 from vyry.storage.models import AccountRow
-from vyry.storage.typing_privacy import TortoiseTypingPrivacy
+from vyry.storage.privacy import TortoiseTypingPrivacy
 
 
 @pytest.fixture(params=["sqlite_url", "postgres_url"])

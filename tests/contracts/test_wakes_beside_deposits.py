@@ -13,7 +13,7 @@ from tests.support.wake_harness import MINUTE, WakeHarness, open_wake_harness
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import Wakeup
 from vyry.kernel.ids import MailboxKey
-from vyry.storage.push_targets import TortoisePushTargets
+from vyry.storage.push import TortoisePushTargets
 
 
 _DEPOSIT = "SELECT * FROM mail_deposit($1, 100, 1000000, 100, 1000000, 100, 1000000, $2)"

@@ -12,9 +12,9 @@ from agents.app import in_process_app
 from agents.worker import build_immediately, keep_running
 from tests.support.work_topics import RecordingDepositor, WorkTopicSetup, open_kafka_topic, run_tasks
 from vyry.in_process.routing import InProcessWorkTopic
+from vyry.kafka.url import parse_brokers, topic_name
 from vyry.kafka.work_topic import KafkaWorkTopic, new_producer
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.work_record import parse_brokers, topic_name
 from vyry.outage import OutageTracker
 from vyry.telemetry import REJECTED_WORK_RECORDS
 

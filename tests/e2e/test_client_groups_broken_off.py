@@ -126,9 +126,7 @@ async def test_who_comes_back_with_other_keys_is_told_the_title_again(
             assert await title(again, group) is None
 
             await accept(ann, bo_id)
-            await ann.send_text(group, "told again")
-            await ann.sent()
-            await ann.send_text(group, "and again")
+            _ = [await ann.send_text(group, text) for text in ("told again", "and again")]
             await wait_for_text(again, "and again")
             assert await title(again, group) == "Walks"
 

@@ -137,7 +137,7 @@ def test_a_soak_on_a_node_whose_codes_nobody_can_read_says_so(capsys: pytest.Cap
 
 def test_a_throwaway_node_ends_with_the_process_that_made_it_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
-        "import os, signal\nfrom pathlib import Path\nfrom vyry.cli.temporary_node import throwaway\nwith throwaway():\n"
+        "import os, signal\nfrom pathlib import Path\nfrom vyry.cli.temporary_node import temporary_node\nwith temporary_node():\n"
         "    print(Path(f'/proc/self/task/{os.getpid()}/children').read_text(), flush=True)\n"
         "    input()\n    os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -92,7 +92,7 @@ class MemoryParts:
 
     async def check_capacity(self, length: int) -> None:
         if sum(map(len, self.parts.values())) + length > self.room:
-            raise Unavailable("There is no room for attachments.")
+            raise Unavailable("Attachment storage is full.")
 
     async def put(self, attachment_id: AttachmentId, name: str, content: bytes | bytearray) -> None:
         await self.check_capacity(len(content))
@@ -101,7 +101,7 @@ class MemoryParts:
     async def read(self, attachment_id: AttachmentId, name: str, start: int, length: int) -> bytes:
         content = self.parts.get((attachment_id, name), b"")[start : start + length]
         if len(content) != length:
-            raise Unavailable("These bytes are gone.")
+            raise Unavailable("The stored attachment data is missing.")
         return content
 
     async def drop(self, attachment_id: AttachmentId, names: Collection[str]) -> None:

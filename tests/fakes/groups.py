@@ -110,7 +110,7 @@ class MemoryGroups:
             groups = [each for each in mine if each.kind is ConversationKind.GROUP]
             counted = [each for each in groups if not self._is_led_by_blocked(each, user)]
             if len(counted) >= MAX_GROUPS or len(groups) >= 2 * MAX_GROUPS:
-                raise Forbidden("One of them is in as many groups as one may be.")
+                raise Forbidden("One of the users has reached the limit of groups.")
 
     def _is_led_by_blocked(self, group: Conversation, user: UserId) -> bool:
         blocks = self.conversations.ties.blocks
@@ -134,7 +134,7 @@ class MemoryInviteLinks:
     async def create(self, invite: InviteLink, token_hash: str) -> None:
         check_admin(self._groups.get(invite.conversation_id), invite.user_id)
         if len(self._valid_invites(invite.conversation_id, invite.created_at)) >= MAX_INVITE_LINKS:
-            raise Forbidden("The group has as many invites as it may; withdraw one.")
+            raise Forbidden("The group has reached its limit of invite links; revoke one.")
         self._groups.invites[token_hash] = invite
 
     async def list_active(self, admin: UserId, conversation_id: ConversationId, now: datetime) -> list[InviteLink]:

@@ -72,7 +72,7 @@ class MemoryFriends:
             return True
         waiting = [pair for pair in requests if pair != (asker, other)]
         if sum(pair[0] == asker for pair in waiting) >= MAX_REQUESTS:
-            raise Forbidden("Too many requests wait for an answer.")
+            raise Forbidden("You have too many pending friend requests.")
         to_other = [pair for pair in waiting if pair[1] == other]
         if len(to_other) >= MAX_REQUESTS:
             del requests[
@@ -122,7 +122,7 @@ class MemoryFriends:
 
     def _add_friendship(self, one: UserId, other: UserId, now: datetime) -> None:
         if any(sum(pair[0] == each for pair in self._ties.friends) >= MAX_FRIENDS for each in (one, other)):
-            raise Forbidden("One of you has as many friends as one can have.")
+            raise Forbidden("One of the two accounts has reached its limit of friends.")
         for pair in ((one, other), (other, one)):
             self._ties.friends[pair] = now
             self._ties.requests.pop(pair, None)
@@ -150,7 +150,7 @@ class MemoryBlocks:
         if (owner, other) in self._ties.blocks:
             return None
         if sum(pair[0] == owner for pair in self._ties.blocks) >= MAX_BLOCKS:
-            raise Forbidden("You block as many people as one can block.")
+            raise Forbidden("You have reached the limit of blocked accounts.")
         self._ties.blocks[owner, other] = now
         for pair in ((owner, other), (other, owner)):
             self._ties.friends.pop(pair, None)

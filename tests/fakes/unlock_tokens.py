@@ -9,7 +9,7 @@ from vyry.kernel.ids import UserId
 
 
 class MemoryUnlockTokens:
-    """LockStore."""
+    """UnlockTokenStore."""
 
     def __init__(self, ledger: AccountState) -> None:
         self._ledger = ledger

@@ -10,7 +10,7 @@ from tests.fakes.mail import MemoryEnvelope, MemoryMailbox, MemoryMailboxes
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import Wakeup
 from vyry.kernel.ids import MailboxKey
-from vyry.storage.wakeups import CLAIM_LEASE, RECHECK_AFTER
+from vyry.storage.push import CLAIM_LEASE, RECHECK_AFTER
 
 
 _URGENT: Final = timedelta(seconds=3)

@@ -36,10 +36,10 @@ from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push import check_target as check_push
 from vyry.errors import InvalidKeys, InvalidRequest, InvalidToken
 from vyry.kernel.ids import UserId
-from vyry.mail import work_record as mailbag
+from vyry.mail import work_record
 from vyry.mail.envelope import HEADER_BYTES, Envelope, pack_with_digest, unpack_header
 from vyry.redis.hints import Hint
-from vyry.settings import Role, Settings, SettingsError, load_settings
+from vyry.settings.settings import Role, Settings, SettingsError, load_settings
 from web.app_keys import SETTINGS
 from web.auth import client_address
 
@@ -120,12 +120,12 @@ def envelope(raw: bytes) -> None:
 
 
 def mailbag_record(raw: bytes) -> None:
-    """A mailbag is whole keys or a ValueError."""
+    """A work record consists of whole keys, or unpacking raises ValueError."""
     try:
-        keys = mailbag.unpack(raw)
+        keys = work_record.unpack(raw)
     except ValueError:
         return
-    assert mailbag.pack(keys) == raw
+    assert work_record.pack(keys) == raw
 
 
 def hint(raw: bytes) -> None:

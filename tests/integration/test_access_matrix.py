@@ -17,7 +17,7 @@ from tests.support.device_keys import base64_text
 from tests.support.node_server import NodeBackends as Rooms
 from tests.support.node_server import NodeServer, open_node_server
 from tests.support.rest_device import Body, Device
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
 from vyry.storage.models import DeviceRow

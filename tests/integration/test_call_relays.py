@@ -16,7 +16,7 @@ from scripts.turn_service import SECRET, Coturn
 from tests.support.rest_device import Device, NodeClient
 from vyry.clock import SystemClock
 from vyry.kernel.ids import UserId, new_id
-from vyry.signals.turn import TurnCredentials
+from vyry.signals.calls import TurnCredentials
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from vyry.composition.services import open_services
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_app
 from web.connection import serve_app
 

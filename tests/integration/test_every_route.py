@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from tests.support.api_conformance import assert_documented
 from vyry import __version__
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.connection import serve_app
 from web.route import Route

@@ -17,9 +17,8 @@ from vyry.devices.push_wakeups import WAKEUP_COOLDOWNS as WAKES_REST
 from vyry.kernel.ids import new_id
 from vyry.limits import QuotaWindow
 from vyry.storage.account_upkeep import TortoiseAccountUpkeep
-from vyry.storage.conversation_models import ReservedUsernameRow
+from vyry.storage.conversation_models import DeferredNoticeRow, ReservedUsernameRow
 from vyry.storage.models import DeviceRow, OtpBreakerRow, OtpChallengeRow, PushWakeupRow, RefreshTokenRow
-from vyry.storage.notice_models import DeferredNoticeRow
 
 
 AHEAD = NOON + timedelta(days=2)

@@ -129,7 +129,7 @@ async def test_who_waits_for_mail_with_a_session_that_ends_gets_nothing_more(nod
     thief = asyncio.create_task(
         status(node_server, "GET", "/mailbox?wait=20", headers={"Authorization": f"Bearer {bo.token}"})
     )
-    await wait_until(lambda: bool(node_server.switchboard.collector.polled_mailboxes((mailbox,))))
+    await wait_until(lambda: bool(node_server.socket_hub.collector.polled_mailboxes((mailbox,))))
     body = {"refreshToken": bo.session["refreshToken"]}
     await node_server.node.call("POST", "/auth/refresh-token", body | {"attemptId": str(uuid.uuid4())})
     with pytest.raises(RequestRefused, match="INVALID_TOKEN"):

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from vyry.errors import LimitPolicy, RateLimited
 from vyry.limits import CLAIM_ALL, Grant
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.app_keys import GRANTS, REQUEST_ID, Timeouts
 from web.bodies import json_response, path_device_id, path_id, read_body, read_query

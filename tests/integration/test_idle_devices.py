@@ -7,8 +7,8 @@ import pytest
 from tests.support.fake_clock import FakeClock
 from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device, RequestRefused
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.idle_devices import WARNING, IdleDevices
-from vyry.accounts.operator_actions import OperatorAction
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
 from vyry.storage.database import connection, transaction

@@ -18,7 +18,7 @@ from tests.unit.vyry.devices.test_prekeys import build_prekeys
 from vyry.conversations.conversations import Conversations
 from vyry.in_process.limiter import InProcessLimiter
 from vyry.local_limits import BucketLimiter
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.prekeys import TortoisePrekeys
 from web.app import build_rest_app

@@ -9,7 +9,7 @@ from tortoise.exceptions import BaseORMException
 
 from tests.support.account_harness import AccountStores, open_stores
 from tests.support.fake_clock import NOON
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import UserId, new_id
 from vyry.operator import accounts as operating

@@ -14,7 +14,7 @@ import pytest_asyncio
 from scripts.nodes import AllInOneProcess
 from tests.support.raw_websocket import RawSocket, upgrade_request
 from tests.support.rest_device import NodeClient
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.connection import serve_app
 from web.route import Route

@@ -21,9 +21,9 @@ from tests.support.sms_provider_server import (
     respond_with,
 )
 from vyry.accounts.phone import PhoneNumber
-from vyry.accounts.signup_guard import leading_zero_bits
+from vyry.accounts.signup import leading_zero_bits
 from vyry.composition.services import open_services
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_app
 from web.connection import serve_app
 

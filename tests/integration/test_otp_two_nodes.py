@@ -16,11 +16,11 @@ from redis.asyncio import Redis
 from tests.support.rest_device import unused_number
 from vyry.accounts.account import Platform
 from vyry.accounts.otp import Channel, Purpose
-from vyry.accounts.registration import Registration, RequestOrigin
+from vyry.accounts.signup import Registration, RequestOrigin
 from vyry.composition.services import open_services
 from vyry.errors import InvalidOtp, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.storage.database import is_postgres
 
 

@@ -19,7 +19,7 @@ from tests.support.wake_harness import WakeHarness
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.models import DeviceRow, MailboxRow, PushTargetRow, PushWakeupRow
-from vyry.storage.wakeups import TortoiseWakeups
+from vyry.storage.push import TortoiseWakeups
 
 
 PATH = "/devices/current/push"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.api_conformance import assert_documented
 from vyry.operator.health import Health
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from web.app import build_rest_app
 from web.app_keys import DRAINING
 from web.connection import serve_app

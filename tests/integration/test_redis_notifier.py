@@ -1,4 +1,4 @@
-"""The doorbell between nodes, and with a Redis that forgets, stalls or is away."""
+"""The notifier between nodes, also with a Redis that restarts, stalls or is down."""
 
 import asyncio
 import socket

@@ -12,7 +12,7 @@ from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device, RequestRefused
 from tests.support.username_race import OtherNode, claim_by_all
 from vyry.accounts.account import AccountChange
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.usernames import RESERVATION, UsernameRules
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating

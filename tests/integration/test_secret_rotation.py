@@ -21,7 +21,7 @@ import pytest
 from tests.support.account_harness import AccountHarness, AccountStores, new_device, open_stores
 from tests.support.fake_clock import NOON
 from tests.support.node_server import NodeBackends, open_node_server
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber, fingerprint
 from vyry.errors import Unavailable
 from vyry.operator import pepper_rotation as rehashing
@@ -240,7 +240,7 @@ def test_a_ring_that_cannot_be_understood_is_one_line(tmp_path: Path, sqlite_url
     (tmp_path / "key-ring").write_text('{"keys": [{"id": "k1"}]}')
     environ = {"VYRY_DATA_DIR": str(tmp_path), "DATABASE_URL": sqlite_url, "PATH": os.environ["PATH"]}
 
-    with pytest.raises(AssertionError, match="key-ring is no ring of keys"):
+    with pytest.raises(AssertionError, match="key-ring is malformed"):
         command(environ, ["rotate-keys"])
 
 

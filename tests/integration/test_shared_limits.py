@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from vyry.composition.services import Services, open_services
 from vyry.kernel.ids import MailboxKey, UserId, new_id
 from vyry.limits import POST, QuotaReader
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 
 
 async def in_redis(services: Services) -> int:

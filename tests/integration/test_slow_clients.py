@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.app_keys import Timeouts
 from web.bodies import json_response, read_body

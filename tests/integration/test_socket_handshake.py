@@ -153,7 +153,7 @@ async def test_what_is_no_messagepack_frame_closes_the_socket(device: Device, fr
     ("frame", "word"),
     [
         ("hello", "not one JSON value"),
-        ('{"type":"post","id":"1","payload":{}}', "the first frame is hello"),
+        ('{"type":"post","id":"1","payload":{}}', "the first frame must be hello"),
         ('{"type":"hello","payload":{"after":0}}', "id is missing"),
         ('{"type":"Hello","id":"1","payload":{"after":0}}', "type is missing or unknown"),
         ('{"op":"hello","id":"1","after":0}', "type, id and payload"),
@@ -178,7 +178,7 @@ async def test_a_second_hello_is_told_why(device: Device) -> None:
 
     await socket.send_str(HELLO)
 
-    assert "answered already" in str((await socket.receive(timeout=5)).extra)
+    assert "already answered" in str((await socket.receive(timeout=5)).extra)
 
 
 async def test_a_subprotocol_takes_its_own_kind_of_frames_only(device: Device) -> None:

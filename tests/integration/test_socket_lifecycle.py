@@ -61,7 +61,7 @@ async def test_who_says_no_hello_is_closed(opened: Opener) -> None:
         socket = await raw(await house.node.sign_up(with_keys=False))
 
         closed = await next_of(socket, aiohttp.WSMsgType.CLOSE)
-        assert (closed.data, closed.extra) == (4408, "no hello came within 0.2 s")
+        assert (closed.data, closed.extra) == (4408, "no hello within 0.2 s")
 
 
 async def test_pings_are_no_hello(opened: Opener) -> None:
@@ -172,7 +172,7 @@ async def test_a_draining_node_says_goodbye_and_takes_nobody_new(opened: Opener)
         lines = [await DeviceSocket.connect_and_resume(person, codec="json") for person in people]
 
         async with asyncio.timeout(10):
-            await house.switchboard.drain()
+            await house.socket_hub.drain()
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await DeviceSocket.connect(people[0])
 
@@ -194,7 +194,7 @@ async def test_posts_under_way_are_answered_before_the_socket_closes(opened: Ope
         await wait_until(lambda: house.services.posting._received_count > 0)
 
         under_way = house.services.posting._received_count
-        await house.switchboard.drain()
+        await house.socket_hub.drain()
         answers = await asyncio.gather(*asked, return_exceptions=True)
 
         assert await line.wait_closed(5) == 1001
@@ -224,6 +224,6 @@ async def test_who_takes_nothing_is_cut_off_and_neighbours_go_on(opened: Opener)
             with pytest.raises(ConnectionError):
                 await flooding
 
-        await wait_until(lambda: len(house.switchboard._open_sockets) == 1)
+        await wait_until(lambda: len(house.socket_hub._open_sockets) == 1)
         assert await line.request("ping") == {}
         await line.close()

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 PROGRAM = """
 import asyncio, os, sys
-from vyry.cli.process import run
+from vyry.cli.process import run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.telemetry import configure_logging
 
@@ -27,7 +27,7 @@ async def serve(stop):
 configure_logging()
 
 def child(parent):
-    return run(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
+    return run_process(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
 
 sys.exit(Supervisor(child, 3, *map(float, sys.argv[2:])).run())
 """

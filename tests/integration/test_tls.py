@@ -113,7 +113,7 @@ async def test_a_certificate_of_another_authority_is_refused(installation: Insta
     found = await probe_services(installation, installation.stranger.cert_file)
 
     assert [(each.name, each.is_up) for each in found] == [("database", False), ("redis", False), ("kafka", False)]
-    assert found[0].problem == "its certificate is none that the node trusts"
+    assert found[0].problem == "the node does not trust its certificate"
 
 
 async def test_a_certificate_for_another_host_is_refused(installation: Installation) -> None:

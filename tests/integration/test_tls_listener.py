@@ -17,7 +17,7 @@ from tests.support.device_socket import DeviceSocket
 from tests.support.rest_device import NodeClient
 from vyry.cli.errors import CommandError
 from vyry.cli.tls_certificate import TlsCertificate, load_certificate
-from vyry.settings import Role, SettingsError, load_settings
+from vyry.settings.settings import Role, SettingsError, load_settings
 from web.app import build_rest_app
 from web.app_keys import Timeouts
 from web.connection import serve_app

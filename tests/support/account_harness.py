@@ -27,12 +27,10 @@ from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.phone import HiddenNumber, Pepper
 from vyry.accounts.pin import Pins, PinTryLimit
 from vyry.accounts.profile import Accounts
-from vyry.accounts.registration import Registration, RequestOrigin
-from vyry.accounts.registration_lock import LockStore
+from vyry.accounts.registration_lock import UnlockTokenStore
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signing import KeyRing, SigningKey
-from vyry.accounts.signup import NewSession, Signup
-from vyry.accounts.signup_guard import NoGuard
+from vyry.accounts.signup import NewSession, NoGuard, Registration, RequestOrigin, Signup
 from vyry.accounts.tokens import Tokens
 from vyry.accounts.usernames import Usernames
 from vyry.errors import Unavailable
@@ -45,9 +43,8 @@ from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.database import open_database
 from vyry.storage.devices import TortoiseDevices
 from vyry.storage.otp import TortoiseOtp
-from vyry.storage.pins import TortoisePins
+from vyry.storage.pins import TortoisePins, TortoiseUnlockTokens
 from vyry.storage.sessions import TortoiseSessions
-from vyry.storage.unlock_tokens import TortoiseUnlockTokens
 
 
 WEEK = timedelta(days=7)
@@ -70,7 +67,7 @@ class AccountStores:
     sessions: TortoiseSessions | MemorySessions
     otp: OtpStore
     pins: TortoisePins | MemoryPins
-    locks: LockStore
+    locks: UnlockTokenStore
     #: The row of the device that signed up last.
     last_device: UUID = field(default_factory=uuid4)
     deletion: DeletionStore = field(default_factory=TortoiseDeletion)

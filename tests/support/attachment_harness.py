@@ -11,8 +11,7 @@ from tests.fakes.attachments import MemoryAttachments, MemoryAttachmentUpkeep, M
 from tests.support.fake_clock import FakeClock
 from vyry.accounts.account import Caller
 from vyry.attachments.attachment import PART_BYTES, Attachment, AttachmentId, AttachmentLimits
-from vyry.attachments.service import Attachments
-from vyry.attachments.upkeep import AttachmentUpkeep
+from vyry.attachments.service import Attachments, AttachmentUpkeep
 from vyry.attachments.upload import Checksum, Incoming
 from vyry.errors import InvalidRequest
 from vyry.in_process.limiter import InProcessLimiter

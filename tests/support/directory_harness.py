@@ -32,12 +32,11 @@ from vyry.storage.blocks import TortoiseBlocks
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.database import open_database
 from vyry.storage.friends import TortoiseFriends
-from vyry.storage.group_invitations import TortoiseInvitations
 from vyry.storage.groups import TortoiseGroups
-from vyry.storage.invite_links import TortoiseInviteLinks
+from vyry.storage.invitations import TortoiseInvitations, TortoiseInviteLinks
 from vyry.storage.models import AccountRow, DeviceRow
 from vyry.storage.prekeys import TortoiseDeviceLists, TortoisePrekeys
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoiseReceipts
 
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)

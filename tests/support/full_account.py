@@ -8,13 +8,14 @@ from tortoise.models import Model
 from tests.support.database_dump import start_mailbox_ids_high
 from tests.support.node_server import NodeServer
 from tests.support.rest_device import Device
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.kernel.ids import new_id
 from vyry.operator.audit import record_action
 from vyry.storage.conversation_models import (
     AttachmentRow,
     BlockRow,
     CallRow,
+    DeferredNoticeRow,
     FriendRequestRow,
     FriendRow,
     GroupInvitationRow,
@@ -34,7 +35,6 @@ from vyry.storage.models import (
     PushWakeupRow,
     UnlockTokenRow,
 )
-from vyry.storage.notice_models import DeferredNoticeRow
 from vyry.storage.raw_sql import fetch
 
 

@@ -22,7 +22,7 @@ from vyry.in_process.routing import InProcessWorkTopic
 from vyry.kernel.chain import first_head
 from vyry.kernel.ids import UserId, new_id
 from vyry.mail.work_record import unpack
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.models import DeviceRow, MailboxRow
 from web.app import build_app
 from web.app_keys import SOCKET_HUB
@@ -49,7 +49,7 @@ class NodeServer:
     app: web.Application
 
     @property
-    def switchboard(self) -> SocketHub:
+    def socket_hub(self) -> SocketHub:
         """The sockets of the node."""
         return self.app[SOCKET_HUB]
 

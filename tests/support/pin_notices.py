@@ -7,7 +7,8 @@ from uuid import UUID
 from tests.fakes.pins import MemoryPins
 from tests.support.account_harness import AccountStores
 from vyry.kernel.ids import MailboxKey
-from vyry.storage.models import AccountEventRow, NoticeRow
+from vyry.storage.conversation_models import NoticeRow
+from vyry.storage.models import AccountEventRow
 
 
 _ABOUT: Final = ("pin", "registration")

@@ -1,4 +1,4 @@
-"""A listener of node hints that records them in order."""
+"""A notification listener that records what it received, in order."""
 
 import asyncio
 from collections.abc import Collection

@@ -14,8 +14,7 @@ from vyry.devices.push_wakeups import Wakeup, WakeupStore
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.database import connection, is_postgres
 from vyry.storage.models import DeviceRow
-from vyry.storage.push_targets import TortoisePushTargets
-from vyry.storage.wakeups import TortoiseWakeups
+from vyry.storage.push import TortoisePushTargets, TortoiseWakeups
 
 
 ALL_KINDS = tuple(PushKind)

@@ -1,4 +1,4 @@
-"""Security events of an account, for its owner."""
+"""Security events of an account, which its owner can read, and actions of operators, which the audit log records."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,3 +57,14 @@ class AccountEvents(Protocol):
     async def page(self, user_id: UserId, limit: int, before: int | None) -> EventPage:
         """At most `limit` events, newest first, from the cursor `before` on."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorAction:
+    """One action and its reason. `subject` is the account concerned; None is the whole node."""
+
+    at: datetime
+    operator: str
+    action: str
+    reason: str
+    subject: UUID | None = None

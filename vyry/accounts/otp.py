@@ -9,14 +9,14 @@ is in no message: reading the message is not enough to use the code.
 
 import math
 import secrets
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.accounts.guess_monitor import GuessMonitor
 from vyry.accounts.otp_limits import (
     CODE_LIFETIME,
     RESEND_AFTER,
@@ -36,7 +36,7 @@ from vyry.errors import InvalidOtp, LimitPolicy, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
 from vyry.kernel.lru_cache import LruCache
 from vyry.limits import OTP_NETWORK, OTP_NUMBER, OTP_TOTAL, Grant
-from vyry.telemetry import OTP_REFUSED, OTP_SENT, log
+from vyry.telemetry import OTP_GUESSES, OTP_REFUSED, OTP_SENT, log
 
 
 GUESSES: Final = 5
@@ -46,6 +46,10 @@ CodeHashes = tuple[bytes, bytes]
 PhoneHashes = Collection[str] | None
 #: How many refusals a process caches, to repeat them without the database.
 _REMEMBERED: Final = 10_000
+#: The guesses of this window count, at most MAX_GUESSES of them; below MIN_GUESSES nothing is logged.
+MONITOR_WINDOW: Final = timedelta(minutes=10)
+MAX_GUESSES: Final = 1000
+MIN_GUESSES: Final = 30
 
 
 class Purpose(Enum):
@@ -319,3 +323,30 @@ def _as_error(refusal: OtpRefusal, now: datetime) -> RateLimited | Unavailable:
     window, name = refusal.window, names.get(refusal.limit)
     policy = LimitPolicy(name, window.limit, window.seconds) if name and window else None
     return RateLimited(wait, policy=policy)
+
+
+class GuessMonitor:
+    """Counts the guesses of this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._recent: deque[tuple[datetime, bool]] = deque(maxlen=MAX_GUESSES)
+        self._is_alarmed = False
+
+    def record(self, *, is_right: bool) -> None:
+        """Count a guess."""
+        OTP_GUESSES.labels("right" if is_right else "wrong").inc()
+        now = self._clock.now()
+        self._recent.append((now, is_right))
+        while self._recent[0][0] <= now - MONITOR_WINDOW:
+            self._recent.popleft()
+        wrong = sum(not each for _, each in self._recent)
+        is_alarming = len(self._recent) >= MIN_GUESSES and wrong * 2 > len(self._recent)
+        if is_alarming and not self._is_alarmed:
+            log.warning(
+                "otp_guessing_detected", count=len(self._recent), failures=wrong, seconds=MONITOR_WINDOW.total_seconds()
+            )
+        elif self._is_alarmed and wrong * 3 < len(self._recent):
+            log.info("otp_guessing_ended", count=len(self._recent), failures=wrong)
+            self._is_alarmed = False
+        self._is_alarmed |= is_alarming

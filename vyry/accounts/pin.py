@@ -5,11 +5,12 @@ try, and while the database is down no PIN is accepted. The last wrong try locks
 account and its registration lock have separate tries: a thief of the number cannot lock the PIN of the owner's devices, and a thief of a device cannot
 lock the owner's sign-up. A PIN is stored as Argon2id over its keyed hash: without the pepper a copy of the database cannot be used to guess it.
 
-A hashing slot is acquired before a try is counted, in this order: CountedHasher (pin_checks.py, the rate limit), ArgonPinHasher (its fair queue), Argon2id.
+A hashing slot is acquired before a try is counted, in this order: CountedHasher (the rate limit), ArgonPinHasher (its fair queue), Argon2id.
 """
 
 import math
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -22,6 +23,8 @@ from vyry.accounts.pin_rules import normalize_pin
 from vyry.clock import Clock
 from vyry.errors import InvalidPin, PinLocked, Unavailable
 from vyry.kernel.ids import DeviceId, MailboxKey
+from vyry.limits import PIN_CHECKS, Grant
+from vyry.local_limits import BucketLimiter
 
 
 #: How often `prove` retries because the stored verifier was replaced meanwhile.
@@ -310,3 +313,36 @@ class Pins:
     def _keyed(self, account_id: UUID, pin: str, pepper_id: int) -> bytes:
         """The input of Argon2id, bound to the account."""
         return self._pepper.keyed_hash(_LABEL, account_id.bytes + normalize_pin(pin).encode(), pepper_id)
+
+
+class CountedHasher:
+    """PinHasher that counts each acquired slot as one check; a refused request does not count."""
+
+    def __init__(self, hasher: PinHasher, buckets: BucketLimiter) -> None:
+        self._hasher = hasher
+        self._buckets = buckets
+
+    def check_capacity(self, guesser: Guesser) -> None:
+        """See PinHasher."""
+        self._hasher.check_capacity(guesser)
+
+    @asynccontextmanager
+    async def acquire_slot(self, guesser: Guesser) -> AsyncIterator[HashingSlot]:
+        """See PinHasher; also raises RateLimited when no check is left."""
+        subject = _subject(guesser)
+        # Without a check left, the quota refuses: its wait is the longer one.
+        if self._buckets.peek(PIN_CHECKS, subject).remaining:
+            self._hasher.check_capacity(guesser)
+        self._buckets.consume(subject, (PIN_CHECKS, 1))
+        async with self._hasher.acquire_slot(guesser) as slot:
+            yield slot
+
+
+def checks_left(buckets: BucketLimiter, guesser: Guesser) -> list[tuple[str, Grant]]:
+    """The remaining checks of the account's devices, or at its registration lock, by the name of the quota."""
+    return [(PIN_CHECKS.name, buckets.peek(PIN_CHECKS, _subject(guesser)))]
+
+
+def _subject(guesser: Guesser) -> str:
+    """Devices and the registration lock have separate counts: a stolen device cannot use up the checks of the lock."""
+    return f"lock {guesser.account_id}" if guesser.is_at_lock else str(guesser.account_id)

@@ -59,7 +59,7 @@ class PendingUnlock:
     is_locked: bool
 
 
-class LockStore(Protocol):
+class UnlockTokenStore(Protocol):
     """Stores unlock tokens. Both methods raise `Unavailable` while the database is down."""
 
     async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:

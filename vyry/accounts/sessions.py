@@ -8,7 +8,6 @@ import secrets
 import struct
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import sha256
 from typing import Final, Protocol, TypeAlias
 from uuid import UUID
 
@@ -108,7 +107,7 @@ class Sessions:
         self._tokens = tokens
         self._device_statuses = device_statuses
         self._revocations = revocations
-        self._verified: LruCache[bytes, Claims] = LruCache(REMEMBERED)
+        self._verified: LruCache[str, Claims] = LruCache(REMEMBERED)
 
     async def authenticate(self, token: str) -> Caller:
         """The caller of an access token. A revoked one is refused within a second. Raises InvalidToken, Unavailable."""
@@ -163,7 +162,7 @@ class Sessions:
 
     def _verified_claims(self, token: str) -> Claims:
         """The claims of a token; its signature is verified now or was before."""
-        key = sha256(token.encode("utf-8", "surrogatepass")).digest()
+        key = hash_token(token)
         claims = self._verified.get(key)
         if claims is None:
             claims = self._tokens.verify(token)

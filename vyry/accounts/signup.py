@@ -1,20 +1,77 @@
-"""The last step of a sign-up: a session of a new primary device, or a PinChallenge if the registration lock is on."""
+"""Sign-up: the node sends a one-time code to a number, and exchanges it for a session of a new primary device.
+
+A request for a code may need a proof (SignupGuard), in the header `X-Vyry-Proof`: none, a proof of work, or a token (a captcha) that a webhook verifies.
+It is verified before anything is counted or looked up. If the registration lock is on, the code yields a PinChallenge, which the PIN completes.
+"""
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final, Protocol
+from uuid import UUID
 
 from vyry.accounts.account import AccountStore, NewDevice, Platform, SignupResult
 from vyry.accounts.device_status import SessionRevocations
-from vyry.accounts.phone import HiddenNumber
+from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
+from vyry.accounts.phone import HiddenNumber, PhoneNumber, read_number
 from vyry.accounts.pin import Guesser, Pins
-from vyry.accounts.registration_lock import TOKEN_LIFETIME, LockStore, PendingToken, RegistrationLocked
+from vyry.accounts.registration_lock import TOKEN_LIFETIME, PendingToken, RegistrationLocked, UnlockTokenStore
 from vyry.accounts.tokens import RefreshToken, TokenPair, Tokens, hash_token
-from vyry.errors import InvalidToken
+from vyry.clock import Clock
+from vyry.errors import InvalidRequest, InvalidToken
 from vyry.kernel.ids import DeviceId, MailboxId, UserId, new_id
+from vyry.limits import network_prefix
 
 
+PROOF_HEADER: Final = "X-Vyry-Proof"
+#: How far the time of a proof may differ from the node's. Within it a proof can be reused for its number, which has a rate limit of its own.
+PROOF_MAX_AGE: Final = timedelta(minutes=5)
+_LONGEST: Final = 100
 #: The session generation of a new device.
-FIRST_GENERATION = 1
+FIRST_GENERATION: Final = 1
+
+
+class SignupGuard(Protocol):
+    """Verifies the proof of a request for a code."""
+
+    async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:
+        """Return if the proof is valid. Raises InvalidRequest, or Unavailable if it cannot be verified."""
+        ...
+
+
+class NoGuard:
+    """Requires no proof."""
+
+    async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:
+        """Pass."""
+
+
+class ProofOfWork:
+    """Requires a proof of work: a text SECONDS:NONCE (seconds since 1970, any nonce) for which SHA-256 of `vyry proof 1:NUMBER:SECONDS:NONCE` begins with `bits` zero bits."""
+
+    def __init__(self, bits: int, clock: Clock) -> None:
+        self._bits = bits
+        self._clock = clock
+
+    async def check_proof(self, proof: str | None, number: PhoneNumber, address: str) -> None:  # noqa: ARG002  the protocol's
+        """Return if the proof is for this number and not older than PROOF_MAX_AGE."""
+        seconds = (proof or "").partition(":")[0]
+        is_dated = seconds.isascii() and seconds.isdigit() and len(proof or "") <= _LONGEST
+        age = abs(self._clock.now().timestamp() - int(seconds)) if is_dated else PROOF_MAX_AGE.total_seconds() + 1
+        if age > PROOF_MAX_AGE.total_seconds() or leading_zero_bits(number, proof or "") < self._bits:
+            raise invalid_proof(f"needs a proof of work of {self._bits} bits for this number, not older than 5 minutes")
+
+
+def leading_zero_bits(number: PhoneNumber, proof: str) -> int:
+    """How many zero bits the hash of this proof begins with."""
+    digest = sha256(f"vyry proof 1:{number.e164}:{proof}".encode(errors="replace")).digest()
+    return 8 * len(digest) - int.from_bytes(digest).bit_length()
+
+
+def invalid_proof(problem: str) -> InvalidRequest:
+    """The error for a missing or invalid proof, with the requirement."""
+    return InvalidRequest(fields=[{"field": PROOF_HEADER, "problem": problem}])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +96,12 @@ class Signup:
     """Signs up verified numbers."""
 
     def __init__(
-        self, accounts: AccountStore, locks: LockStore, pins: Pins, tokens: Tokens, revocations: SessionRevocations
+        self,
+        accounts: AccountStore,
+        locks: UnlockTokenStore,
+        pins: Pins,
+        tokens: Tokens,
+        revocations: SessionRevocations,
     ) -> None:
         self._accounts = accounts
         self._locks = locks
@@ -93,3 +155,39 @@ def _device(refresh: RefreshToken, name: str, platform: Platform) -> NewDevice:
         refresh.expires_at,
         refresh.family_ends_at,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOrigin:
+    """The client that requests a code: its address, and its proof (docs/protocol.md, "Proof")."""
+
+    address: str
+    proof: str | None = None
+
+
+class Registration:
+    """Requests and redeems sign-up codes."""
+
+    def __init__(self, codes: OneTimeCodes, signup_guard: SignupGuard, signup: Signup) -> None:
+        self._codes = codes
+        self._signup_guard = signup_guard
+        self._signup = signup
+
+    async def request_otp(
+        self, phone_number: str, purpose: Purpose, channel: Channel, origin: RequestOrigin
+    ) -> SentCode:
+        """Send a code, whether or not the number has an account. Raises InvalidRequest, RateLimited, Unavailable."""
+        number = read_number(phone_number)
+        await self._signup_guard.check_proof(origin.proof, number, origin.address)
+        return await self._codes.send(number, purpose, channel, network_prefix(origin.address))
+
+    async def verify_otp(
+        self, challenge_id: UUID, otp: str, name: str, platform: Platform
+    ) -> NewSession | PinChallenge:
+        """Sign up with a code, which ends all other devices of the account; returns a PinChallenge if the registration lock is on. Raises InvalidOtp, Forbidden, Unavailable."""
+        guess = await self._codes.redeem(challenge_id, Purpose.LOGIN, otp)
+        return await self._signup.sign_up(self._codes.reseal(guess.phone_sealed), name, platform)
+
+    async def unlock(self, token: str, pin: str, name: str, platform: Platform) -> NewSession:
+        """Complete a sign-up at the registration lock with the PIN. Raises InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden, Unavailable."""
+        return await self._signup.unlock(token, pin, name, platform)

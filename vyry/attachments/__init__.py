@@ -1,4 +1,4 @@
 """Attachments: encrypted files that accounts send each other, with resumable uploads.
 
-attachment.py has the values and stores, service.py the operations of a caller (with the quotas of slots.py), upload.py writes parts, upkeep.py deletes.
+attachment.py has the values and stores, service.py the operations of a caller and of the sweeper, slots.py limits transfers, upload.py writes parts.
 """

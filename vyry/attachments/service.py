@@ -1,4 +1,4 @@
-"""The operations on attachments: create, append, status, expire, download. Every account that knows the id of a complete one can download it."""
+"""The operations on attachments: create, append, status, expire, download, and deletion by the sweeper. Every account that knows the id of a complete one can download it."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +11,23 @@ from vyry.attachments.attachment import (
     AttachmentId,
     AttachmentLimits,
     AttachmentStore,
+    AttachmentUpkeepStore,
     PartStore,
     Usage,
 )
 from vyry.attachments.slots import SMALL_BYTES, Slot, Slots
 from vyry.attachments.upload import Incoming, Upload, check_append
 from vyry.clock import Clock
-from vyry.errors import NotFound, PayloadTooLarge, RateLimited
+from vyry.errors import NotFound, PayloadTooLarge, RateLimited, Unavailable
 from vyry.kernel.ids import UserId, new_id
 from vyry.limits import UPLOAD, UPLOAD_BYTES, Grant, Limiter, Quota
+from vyry.telemetry import ATTACHMENTS_CLEARED
 
 
-#: Transfers at once: of a process, of one account, and how many slots of the process are reserved for small ones. An upload buffers up to two parts.
-UPLOADS: Final = (64, 8, 16)
-DOWNLOADS: Final = (256, 16, 64)
 #: The Retry-After for too many unfinished uploads.
 UNFINISHED_RETRY_SECONDS: Final = 3600
+#: How many attachments one statement reads.
+_FEW: Final = 50
 
 
 def _stay() -> None:
@@ -60,8 +61,9 @@ class Attachments:
         self._limiter = limiter
         self._clock = clock
         self._part_bytes = part_bytes
-        self._uploads = _slots(*UPLOADS)
-        self._downloads = _slots(*DOWNLOADS)
+        # An upload buffers up to two parts, a download a piece.
+        self._uploads = Slots(total=64, each=8, reserved=16)
+        self._downloads = Slots(total=256, each=16, reserved=64)
 
     @property
     def max_bytes(self) -> int:
@@ -171,10 +173,6 @@ class Attachments:
         return PayloadTooLarge("This attachment would exceed your storage quota.", **members)
 
 
-def _slots(total: int, each: int, reserved: int) -> Slots:
-    return Slots(total, each, reserved=reserved)
-
-
 async def _counted(content: AsyncIterator[bytes], slot: Slot) -> AsyncIterator[bytes]:
     async for piece in content:
         slot.count(len(piece))
@@ -183,3 +181,45 @@ async def _counted(content: AsyncIterator[bytes], slot: Slot) -> AsyncIterator[b
 
 def _costs(length: int) -> tuple[tuple[Quota, int], ...]:
     return (UPLOAD, 1), (UPLOAD_BYTES, max(1, length))
+
+
+class AttachmentUpkeep:
+    """The sweeper's tasks on attachments."""
+
+    def __init__(self, attachments: AttachmentUpkeepStore, parts: PartStore, clock: Clock) -> None:
+        self._attachments = attachments
+        self._parts = parts
+        self._clock = clock
+        #: The cursor of the round through the part store.
+        self._cursor = ""
+
+    async def delete_expired(self, limit: int) -> int:
+        """Delete expired attachments, the parts before the row. Returns how many were deleted."""
+        deleted = 0
+        while deleted < limit and (
+            expired := await self._attachments.list_expired(self._clock.confirmed_now(), min(_FEW, limit - deleted))
+        ):
+            cleared = [each for each in expired if await self._clear(each)]
+            if not cleared:
+                raise Unavailable("The parts of attachments cannot be deleted.")
+            await self._attachments.delete(cleared)
+            ATTACHMENTS_CLEARED.labels("over").inc(len(cleared))
+            deleted += len(cleared)
+        return deleted
+
+    async def delete_orphans(self) -> int:
+        """One step of a round through the part store: delete parts without a row. A row is created before its parts, so these are of a deleted attachment."""
+        stored, self._cursor = await self._parts.list_attachments(self._cursor)
+        known = await self._attachments.find_existing(stored)
+        orphans = [each for each in stored if each not in known]
+        for each in orphans:
+            await self._parts.clear(each)
+        ATTACHMENTS_CLEARED.labels("stray").inc(len(orphans))
+        return 0
+
+    async def _clear(self, attachment_id: AttachmentId) -> bool:
+        try:
+            await self._parts.clear(attachment_id)
+        except Unavailable:
+            return False
+        return True

@@ -20,7 +20,15 @@ from vyry.clock_monitor import ClockRecord
 from vyry.errors import SchemaTooNew, SchemaTooOld, Unavailable
 from vyry.operator.health import Dependency, probe
 from vyry.operator.stored_numbers import NumberScan, scan_numbers
-from vyry.settings import Role, Settings, SettingsError, exposed_files, folder_problems, load_settings, unsafe_settings
+from vyry.settings.settings import (
+    Role,
+    Settings,
+    SettingsError,
+    exposed_files,
+    folder_problems,
+    load_settings,
+    unsafe_settings,
+)
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import is_postgres, open_database
 from vyry.storage.migrator import pending_migrations, refuse_unknown

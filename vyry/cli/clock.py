@@ -8,7 +8,7 @@ from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
 from vyry.clock_monitor import ClockRecord
 from vyry.operator.audit import record_action
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import transaction
 
@@ -29,7 +29,7 @@ def confirm(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     """Confirm that this machine's clock is right. Nodes whose clock agrees resume deletion and expiry within seconds.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         yes: Skip the confirmation prompt.
     """
     settings = load_settings(Role.TOOL)

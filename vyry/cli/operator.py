@@ -12,7 +12,7 @@ from uuid import UUID
 
 from cyclopts import Parameter
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper
 from vyry.cli.client.terminal_text import sanitize_line
 from vyry.cli.command_line import FreeText, JsonFlag
@@ -21,7 +21,7 @@ from vyry.cli.process import require_migrated
 from vyry.clock import SystemClock
 from vyry.operator.audit import read_acts, record_action
 from vyry.operator.secret_files import read_peppers
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.database import open_database, transaction
 
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """Who does it, and why.
+    """The operator of a command and the reason, for the audit log.
 
     Args:
         operator: Operator name for the audit log (default: your system user).

@@ -15,11 +15,11 @@ from vyry.composition.push import vapid_path
 from vyry.errors import Unavailable
 from vyry.operator.audit import has_action
 from vyry.operator.secret_files import read_peppers
-from vyry.settings import Settings
+from vyry.settings.settings import Settings
 from vyry.storage.database import open_database
 from vyry.storage.migrator import pending_migrations
 from vyry.storage.peppers import list_peppers
-from vyry.storage.push_targets import has_web_push
+from vyry.storage.push import has_web_push
 from vyry.telemetry import log
 
 

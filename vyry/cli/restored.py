@@ -6,7 +6,7 @@ from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
 from vyry.devices.restore_detection import discard_all_keys
 from vyry.operator.restore_marker import TortoiseRestoreMarkers
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 
 
 def restored(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
@@ -17,7 +17,7 @@ def restored(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     Nodes detect a restore themselves unless their data folder was restored too. Devices are asked to upload new prekeys. Safe to repeat.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         yes: Skip the confirmation prompt.
     """
     if not confirm_operation("This deletes all one-time prekeys of the database", yes=yes):

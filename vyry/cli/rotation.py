@@ -19,7 +19,7 @@ from vyry.clock import SystemClock
 from vyry.operator import pepper_rotation as rehashing
 from vyry.operator.secret_files import read_peppers, read_signing_keys, write_peppers, write_signing_keys
 from vyry.operator.secret_reloader import RELOAD_SECONDS
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.peppers import PepperEntry, list_peppers
 
 
@@ -42,7 +42,7 @@ def rotate_keys(*, by: Operator = CURRENT_OPERATOR, now: Flag = False, after: Se
     until the tokens they signed have expired. With nodes on several hosts, copy the file to all of them before the start time (see --after).
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         now: For a leaked key: the new key signs at once, and all other keys are removed. Every access token and its
             WebSocket become invalid as soon as a node reloads the file; clients refresh by themselves.
         after: Seconds until nodes sign with the new key.
@@ -93,7 +93,7 @@ def rotate_pepper(
     run it again to continue. With nodes on several hosts: run it with --add, copy the file to all hosts, then run it without --add.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         add: Only add a pepper to the file; do not use it yet.
         retire: Remove this old pepper from the file, if no number uses it.
     """

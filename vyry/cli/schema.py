@@ -12,7 +12,7 @@ from vyry.cli.prompts import confirm_operation
 from vyry.composition.push import vapid_path
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kafka.work_topic import ensure_topic
-from vyry.settings import Role, Settings, load_settings, make_secrets, mask_url
+from vyry.settings.settings import Role, Settings, load_settings, make_secrets, mask_url
 from vyry.storage import migrator as migrating
 
 
@@ -24,7 +24,7 @@ def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
     Safe to run concurrently: one process migrates, the others wait and find nothing to do.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
     url = settings.database_url.get_secret_value()
@@ -55,7 +55,7 @@ def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
     """Undo the newest migration and delete the data stored in what it added.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         yes: Skip the confirmation prompt.
     """
     url = load_settings(Role.TOOL).database_url.get_secret_value()

@@ -33,7 +33,7 @@ _TEXT_PREFIX: Final = "soak"
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class SoakLoad:
-    """How much is said.
+    """The load of a soak test.
 
     Attributes:
         minutes: How long to send. The run then waits for outstanding messages.

@@ -18,7 +18,7 @@ from vyry.cli.errors import CommandError
 from vyry.cli.otp_file import read_latest_code
 from vyry.cli.process import run_process
 from vyry.cli.start import serve_all
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from vyry.telemetry import configure_logging
 
 
@@ -41,7 +41,7 @@ class NodeHandle:
 @contextmanager
 def temporary_node() -> Iterator[NodeHandle]:
     """A new node that runs until the context ends and is then deleted. It forks: call it before any thread or event loop runs."""
-    folder = Path(tempfile.mkdtemp(prefix="vyry-throwaway-"))
+    folder = Path(tempfile.mkdtemp(prefix="vyry-temporary-"))
     reading, writing = os.pipe()
     port, admin_port = _free_ports()
     place = NodeHandle(f"http://127.0.0.1:{port}", folder / "codes.jsonl", folder / "profiles")

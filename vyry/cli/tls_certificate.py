@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from vyry.cli.errors import CommandError
-from vyry.settings import Settings
+from vyry.settings.settings import Settings
 from vyry.telemetry import log
 
 

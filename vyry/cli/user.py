@@ -1,4 +1,4 @@
-"""`vyry user`: an account in the hands of the operator. Everything it does is written into the log (`vyry audit`)."""
+"""`vyry user`: commands of the operator about one account. Every action is written to the audit log (`vyry audit`)."""
 
 import json
 from collections.abc import Callable, Coroutine
@@ -22,7 +22,7 @@ from vyry.kernel.phone_numbers import InvalidPhoneNumber, looks_like_number, nor
 from vyry.operator import accounts as operating
 from vyry.operator.accounts import AccountDetails
 from vyry.operator.stored_numbers import scan_numbers, store_canonical_numbers
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ app = App(name="user")
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmedOperator(Operator):
-    """As By, for what is not done without a reason and a second thought.
+    """The operator of a command that requires a reason and a confirmation.
 
     Args:
         operator: Operator name for the audit log (default: your system user).
@@ -55,7 +55,7 @@ def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = Fals
         user: The account: user id, username or phone number (+...).
         as_json: Print one JSON object.
         number: Show the full phone number. Requires --reason; the access is logged and visible to the account owner.
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
     if number and not by.reason:
@@ -79,7 +79,7 @@ def list_all(*, by: Operator = CURRENT_OPERATOR, suspended: Flag = False, as_jso
     """List all accounts, oldest first, one per line, without phone numbers.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
         suspended: List suspended accounts only.
         as_json: Print one JSON object per line.
     """
@@ -101,7 +101,7 @@ def suspend(user: str, *, by: ConfirmedOperator) -> int:
 
     Args:
         user: The account: user id, username or phone number (+...).
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -117,7 +117,7 @@ def resume(user: str, *, by: ConfirmedOperator) -> int:
 
     Args:
         user: The account: user id, username or phone number (+...).
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -133,7 +133,7 @@ def end_devices(user: str, *, by: ConfirmedOperator) -> int:
 
     Args:
         user: The account: user id, username or phone number (+...).
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -149,7 +149,7 @@ def delete(user: str, *, by: ConfirmedOperator) -> int:
 
     Args:
         user: The account: user id, username or phone number (+...).
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
 
     async def work(user_id: UserId) -> str:
@@ -166,7 +166,7 @@ def canonical_numbers(*, by: Operator = CURRENT_OPERATOR) -> int:
     """Convert phone numbers stored by an older release to canonical form, so that their owners can sign in. Accounts that share a number are left unchanged.
 
     Args:
-        by: Who does it, and why.
+        by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
     pepper = require_pepper(settings)

@@ -17,7 +17,7 @@ from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
 from vyry.composition.services import Services, open_services
 from vyry.errors import Unavailable
 from vyry.operator.admin_server import serve_admin
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app
 from web.app_keys import DRAINING, SOCKET_HUB

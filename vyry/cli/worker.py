@@ -7,7 +7,7 @@ from agents.worker import run_worker
 from vyry.cli.process import require_migrated, run_process
 from vyry.composition.services import open_services
 from vyry.operator.admin_server import serve_admin
-from vyry.settings import Role, Settings, load_settings
+from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging
 
 

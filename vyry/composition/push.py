@@ -1,4 +1,4 @@
-"""The wiring of push, part of vyry/composition/services.py: who carries wake-ups, by the operator's settings."""
+"""Push: the providers that the settings name, each in a pool of its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,31 +11,30 @@ from vyry.delivery.push.web_push_crypto import VapidSigner, create_vapid_key
 from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTargets
 from vyry.devices.push_wakeups import DisabledPusher, Pusher, PushPool, WakeupSender
-from vyry.settings import Role, Settings
-from vyry.storage.push_targets import TortoisePushTargets
-from vyry.storage.wakeups import TortoiseWakeups
+from vyry.settings.settings import Role, Settings
+from vyry.storage.push import TortoisePushTargets, TortoiseWakeups
 from vyry.telemetry import log
 
 
-#: How many wake-ups of a lane are under way at once.
+#: Wake-ups of a pool that are sent at the same time.
 WEB_PUSH_CONCURRENCY, FCM_CONCURRENCY, APNS_CONCURRENCY = 128, 64, 64
 
 
 @dataclass(frozen=True, slots=True)
 class PushServices:
-    """How devices are woken."""
+    """The push targets of devices, and the sender of wake-ups."""
 
     targets: PushTargets
     wakeups: WakeupSender
 
 
 def vapid_path(settings: Settings) -> Path:
-    """Where the key lies that signs Web Push."""
+    """The file of the key that signs Web Push."""
     return settings.vapid_key_file or settings.data_dir / "vapid-key"
 
 
 def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | None:
-    """The key of Web Push; a node that is alone makes it. None, with a line that says so, where there is none."""
+    """The key of Web Push, which `vyry start` creates. None, with a log line, where there is no file."""
     path = vapid_path(settings)
     if role is Role.START:
         create_vapid_key(path)
@@ -46,16 +45,16 @@ def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | N
 
 
 def build_push(settings: Settings, role: Role, clock: Clock) -> PushServices:
-    """What devices may say about being woken, and who wakes them: a lane for each that may hang by itself."""
+    """Build push with one pool for each provider, so that a provider that hangs delays no other."""
     vapid, reach = _load_vapid(settings, role, clock), EndpointPolicy(settings.push_hosts)
     targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, reach)
     web = WebPusher(vapid, clock, reach)
-    lanes = [
+    pools = [
         PushPool((PushKind.WEBPUSH, PushKind.UNIFIEDPUSH), web, WEB_PUSH_CONCURRENCY),
         PushPool((PushKind.FCM,), _fcm(settings, clock), FCM_CONCURRENCY),
         PushPool((PushKind.APNS,), _apns(settings, clock), APNS_CONCURRENCY),
     ]
-    return PushServices(targets, WakeupSender(TortoiseWakeups(), lanes))
+    return PushServices(targets, WakeupSender(TortoiseWakeups(), pools))
 
 
 def _fcm(settings: Settings, clock: Clock) -> Pusher:

@@ -1,4 +1,4 @@
-"""What most services of a node stand on; vyry/composition/services.py lays it once and wires everything else upon it."""
+"""What most services of a node depend on: its stores, its connections to the database and to other nodes, and the services used by others."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,8 +11,7 @@ from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.otp import OtpOptions as CodeTerms
 from vyry.accounts.otp_limits import UNLIMITED, OtpLimits, Tariff
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Pins, PinTryLimit
-from vyry.accounts.pin_checks import CountedHasher
+from vyry.accounts.pin import CountedHasher, Pins, PinTryLimit
 from vyry.accounts.signing import KeyRing
 from vyry.accounts.tokens import Tokens
 from vyry.attachments.attachment import MIB, AttachmentLimits, PartStore
@@ -40,7 +39,7 @@ from vyry.redis.limiter import RedisLimiter
 from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
 from vyry.redis.presence import RedisPresence, parse_states
 from vyry.redis.slots import RedisConnectionSlots
-from vyry.settings import Settings
+from vyry.settings.settings import Settings
 from vyry.signals.presence import Presence, PresenceLeases, PresenceListener, PresenceTiming
 from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.attachment_disk import DiskParts
@@ -51,8 +50,7 @@ from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.otp import TortoiseOtp
 from vyry.storage.pins import TortoisePins
 from vyry.storage.prekeys import TortoiseDeviceLists
-from vyry.storage.presence_privacy import TortoisePresencePrivacy
-from vyry.storage.receipts import TortoiseReceipts
+from vyry.storage.privacy import TortoisePresencePrivacy, TortoiseReceipts
 from vyry.storage.sessions import TortoiseSessions
 
 
@@ -68,7 +66,7 @@ class Infrastructure:
     redis: RedisGuard | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
-    #: None where no other node counts.
+    #: None for a node that runs alone.
     slots: RedisConnectionSlots | None
 
 
@@ -106,7 +104,7 @@ class SharedServices:
     notices: NoticePoster
     claim_ledger: RestoreDetector
     cache_invalidation: CacheInvalidation
-    #: Limits on what happens per envelope or frame, and on PINs.
+    #: Limits per envelope, frame and PIN.
     buckets: BucketLimiter
 
     @property
@@ -202,8 +200,8 @@ def _limiter(
 
 
 def limit_keys(settings: Settings) -> RedisLimitKeys:
-    """What hides whom the shared counters count."""
-    # The oldest pepper: nodes that know a newer one already count with the others.
+    """The key that hides accounts and addresses in the counters of Redis."""
+    # The oldest pepper: nodes that have a newer one already share the counters of the others.
     peppers = read_peppers(settings.pepper.get_secret_value())
     return RedisLimitKeys(peppers[min(peppers)])
 

@@ -112,11 +112,11 @@ class ContactDiscovery:
 def read_numbers(texts: Sequence[str]) -> list[PhoneNumber]:
     """Parse numbers. Raises InvalidRequest, with a field for each invalid one."""
     numbers, wrong = [], []
-    for place, text in enumerate(texts):
+    for index, text in enumerate(texts):
         try:
             numbers.append(PhoneNumber(normalize_number(text)))
         except InvalidPhoneNumber as problem:
-            wrong.append({"field": f"phoneNumbers.{place}", "problem": str(problem)})
+            wrong.append({"field": f"phoneNumbers.{index}", "problem": str(problem)})
     if wrong:
         raise InvalidRequest(fields=wrong)
     return numbers

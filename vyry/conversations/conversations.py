@@ -112,6 +112,14 @@ class ConversationStore(ConversationSource, Protocol):
         ...
 
 
+async def load_as_member(source: ConversationSource, viewer: UserId, conversation_id: ConversationId) -> Conversation:
+    """Load a conversation. Raises NotFound, also for an account that is no member: it must not learn that the conversation exists."""
+    conversation = (await source.load([conversation_id])).get(conversation_id)
+    if conversation is None or viewer not in conversation.members:
+        raise NotFound
+    return conversation
+
+
 def page_length(sizes: Iterable[int]) -> int:
     """How many conversations with these member counts a page has: one, and more up to MAX_PAGE_MEMBERS members in all."""
     totals = list(accumulate(sizes))
@@ -143,20 +151,15 @@ class CachedConversations:
         for key in ids:
             self._cache.pop(key)
 
-    @property
-    def cached_members(self) -> int:
-        """How many members the conversations have that are remembered, all together."""
-        return self._cache.weight - len(self._cache)
-
     def invalidate_all(self) -> None:
         """Drop everything from the cache."""
         self.invalidate(list(self._cache))
 
     def _cache_loaded(self, loaded: Mapping[ConversationId, Conversation]) -> None:
         for key, conversation in loaded.items():
-            held = self._cache.get(key)
+            cached = self._cache.get(key)
             # A slow load may end after a newer one: versions only rise, so the higher one is current.
-            if held is None or held.version <= conversation.version:
+            if cached is None or cached.version <= conversation.version:
                 self._cache.put(key, conversation)
 
 
@@ -187,10 +190,7 @@ class Conversations:
 
     async def load(self, viewer: UserId, conversation_id: ConversationId) -> Conversation:
         """A conversation of the viewer. Raises NotFound, also for an account that is no member."""
-        conversation = (await self._store.load([conversation_id])).get(conversation_id)
-        if conversation is None or viewer not in conversation.members:
-            raise NotFound
-        return conversation
+        return await load_as_member(self._store, viewer, conversation_id)
 
     async def list(self, viewer: UserId, limit: int, after: ConversationId | None) -> ConversationPage:
         """The conversations of the viewer, newest created first."""

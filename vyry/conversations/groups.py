@@ -18,6 +18,7 @@ from vyry.conversations.conversations import (
     Member,
     OpenedConversation,
     Role,
+    load_as_member,
 )
 from vyry.errors import Forbidden, InvalidRequest, LastAdmin, NotFound, VersionMismatch
 from vyry.kernel.ids import ConversationId, UserId
@@ -125,7 +126,7 @@ class Groups:
 
     async def add(self, adder: UserId, conversation_id: ConversationId, users: Sequence[UserId]) -> OpenedConversation:
         """Add these accounts, and invite strangers instead; members keep their role. Raises NotFound, Forbidden, InvalidRequest, RateLimited."""
-        conversation = await self._load_for_member(adder, conversation_id)
+        conversation = await load_as_member(self._store, adder, conversation_id)
         now = self._clock.now()
         # Checked first, so a refusal looks nothing up and charges nothing; `_change` checks again under the lock.
         add_members_as_admin(conversation, adder, users, now)
@@ -151,17 +152,10 @@ class Groups:
         self, viewer: UserId, conversation_id: ConversationId, limit: int, after: UserId | None
     ) -> MemberPage:
         """At most `limit` members with ids after `after`, ordered by id. Raises NotFound."""
-        members = (await self._load_for_member(viewer, conversation_id)).members
+        members = (await load_as_member(self._store, viewer, conversation_id)).members
         rest = sorted(user for user in members if after is None or user > after)
         page = {user: members[user] for user in rest[:limit]}
         return MemberPage(page, rest[limit - 1] if len(rest) > limit else None)
-
-    async def _load_for_member(self, viewer: UserId, conversation_id: ConversationId) -> Conversation:
-        conversation = (await self._store.load([conversation_id])).get(conversation_id)
-        if conversation is None:
-            raise NotFound
-        check_member(conversation, viewer)
-        return conversation
 
     async def _sort_candidates(
         self, adder: UserId, users: Collection[UserId], makes: int = 0

@@ -1,1 +1,1 @@
-"""delivery."""
+"""SMS and push services, and the operator's webhooks."""

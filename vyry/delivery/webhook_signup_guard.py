@@ -6,7 +6,7 @@ import aiohttp
 import orjson
 
 from vyry.accounts.phone import PhoneNumber
-from vyry.accounts.signup_guard import invalid_proof
+from vyry.accounts.signup import invalid_proof
 from vyry.clock import Clock
 from vyry.delivery.gateway import http_post
 from vyry.delivery.webhook_signing import signed_request

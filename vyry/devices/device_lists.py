@@ -60,7 +60,7 @@ class CachedDeviceLists:
 
     def _cache_loaded(self, loaded: Mapping[UserId, Recipient]) -> None:
         for user, recipient in loaded.items():
-            held = self._cache.get(user)
+            cached = self._cache.get(user)
             # A slow load may end after a newer one: epochs only rise, so the higher one is current.
-            if held is None or held.epoch <= recipient.epoch:
+            if cached is None or cached.epoch <= recipient.epoch:
                 self._cache.put(user, recipient)

@@ -1,7 +1,7 @@
 """Push wake-ups: planned wake-ups are sent to the push services, at least once, and independently of the mail.
 
-A deposit plans a wake-up in its own transaction (a trigger: migrations/0001_postgres_triggers.sql). Workers claim due wake-ups with a lease; if a worker
-dies, another one claims them after it. Each push service has a pool of its own, so a slow service does not delay the others.
+A deposit plans a wake-up in its backoff transaction (a trigger: migrations/0001_postgres_triggers.sql). Workers claim due wake-ups with a lease; if a worker
+dies, another one claims them after it. Each push service has a pool of its backoff, so a slow service does not delay the others.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ LONGEST_WAIT_SECONDS: Final = 900.0
 #: After so many attempts a wake-up is dropped; new mail plans another one.
 MOST_ATTEMPTS: Final = 12
 POLL_SECONDS: Final = 0.5
-#: The timeout of one attempt. A lease (vyry/storage/wakeups.py) is longer.
+#: The timeout of one attempt. A lease (vyry/storage/push.py) is longer.
 TRY_SECONDS: Final = 15.0
 
 
@@ -214,6 +214,6 @@ async def _push_once(pusher: Pusher, wake: Wakeup) -> PushOutcome:
 
 
 def _backoff(wake: Wakeup, outcome: PushOutcome) -> timedelta:
-    own = backoff_seconds(wake.attempts, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
-    asked = min(outcome.wait_seconds, LONGEST_WAIT_SECONDS)
-    return timedelta(seconds=jittered(max(own, asked), 1, 1.25))
+    backoff = backoff_seconds(wake.attempts, FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS)
+    requested = min(outcome.wait_seconds, LONGEST_WAIT_SECONDS)
+    return timedelta(seconds=jittered(max(backoff, requested), 1, 1.25))

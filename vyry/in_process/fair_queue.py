@@ -1,4 +1,4 @@
-"""A line before a few places in which accounts take turns, so that one account that asks often delays itself alone."""
+"""A queue for a few slots in which accounts take turns, so that an account with many requests delays only itself."""
 
 import asyncio
 import math
@@ -12,38 +12,38 @@ from uuid import UUID
 from vyry.errors import RateLimited, Unavailable
 
 
-#: How long a place is held, before any was: the waits that are announced begin with this.
+#: The first estimate of how long a slot is in use, for Retry-After.
 _INITIAL_ESTIMATE_SECONDS: Final = 0.03
-#: The share of the newest holder in the mean.
+#: The weight of the newest duration in the moving average.
 _SMOOTHING: Final = 1 / 16
 
 
 class FairQueue:
-    """At most `places` holders at a time. Waiting accounts take turns: one place each, then the next account, whatever the length of their queues.
+    """At most `slots` callers at a time. Waiting accounts take turns: one slot each, then the next account, whatever the length of their queues.
 
-    At most `each` callers of one account wait, of at most `accounts` accounts. Everything happens on one event loop.
+    At most `per_account` callers of an account wait, and at most `accounts` accounts. For one event loop.
     """
 
     def __init__(self, slots: int, accounts: int, per_account: int) -> None:
-        self._places = slots
+        self._slots = slots
         self._free = slots
-        self._accounts = accounts
-        self._each = per_account
-        #: The callers of each account that waits; the first account has the next turn.
+        self._max_accounts = accounts
+        self._per_account = per_account
+        #: The waiting callers of each account; the first account has the next turn.
         self._queues: OrderedDict[UUID, deque[asyncio.Future[None]]] = OrderedDict()
-        self._held_seconds = _INITIAL_ESTIMATE_SECONDS
+        self._mean_seconds = _INITIAL_ESTIMATE_SECONDS
 
     def check_capacity(self, account: UUID) -> None:
-        """Raises RateLimited when too many of this account wait, Unavailable when too many accounts wait: with the time until one more may."""
-        if len(self._queues.get(account, ())) >= self._each:
-            raise RateLimited(self._estimate_wait(1), "Too many of this account wait.")
-        if account not in self._queues and len(self._queues) >= self._accounts and not self._free:
+        """Raises RateLimited if too many callers of this account wait, and Unavailable if too many accounts wait, both with Retry-After."""
+        if len(self._queues.get(account, ())) >= self._per_account:
+            raise RateLimited(self._estimate_wait(1), "Too many PIN requests of this account are queued.")
+        if account not in self._queues and len(self._queues) >= self._max_accounts and not self._free:
             shortest = min((len(queue) for queue in self._queues.values()), default=1)
-            raise Unavailable("Too many accounts wait.", self._estimate_wait(shortest))
+            raise Unavailable("The PIN queue is full.", self._estimate_wait(shortest))
 
     @asynccontextmanager
     async def acquire_slot(self, account: UUID) -> AsyncIterator[None]:
-        """A place for the length of the block. Raises what `refuse_full` raises, at once."""
+        """A slot while the block lasts. Raises at once what `check_capacity` raises."""
         self.check_capacity(account)
         if self._free:
             self._free -= 1
@@ -53,7 +53,7 @@ class FairQueue:
         try:
             yield
         finally:
-            self._held_seconds += (time.monotonic() - began - self._held_seconds) * _SMOOTHING
+            self._mean_seconds += (time.monotonic() - began - self._mean_seconds) * _SMOOTHING
             self._release_slot()
 
     async def _wait(self, account: UUID) -> None:
@@ -65,18 +65,18 @@ class FairQueue:
             if turn.cancelled():
                 self._remove_waiter(account, turn)
             else:
-                # The place was handed over in the same moment: the next one has it.
+                # The slot was assigned at the same moment: pass it on.
                 self._release_slot()
             raise
 
     def _release_slot(self) -> None:
-        """Give a place that is free to the account whose turn it is."""
+        """Assign a free slot to the account whose turn it is."""
         while self._queues:
             account, queue = self._queues.popitem(last=False)
             turn = queue.popleft()
             if queue:
                 self._queues[account] = queue
-            # One that is done was cancelled, and is about to hear of it.
+            # A turn that is done was cancelled.
             if not turn.done():
                 turn.set_result(None)
                 return
@@ -91,5 +91,5 @@ class FairQueue:
             del self._queues[account]
 
     def _estimate_wait(self, rounds: int) -> int:
-        """In how many seconds each account that waits will have had so many turns."""
-        return max(1, math.ceil(rounds * max(1, len(self._queues)) * self._held_seconds / self._places))
+        """The seconds until each waiting account will have had so many turns."""
+        return max(1, math.ceil(rounds * max(1, len(self._queues)) * self._mean_seconds / self._slots))

@@ -1,4 +1,4 @@
-"""Argon2id for PINs, in threads of its own, so that a crowd of PINs takes neither the event loop nor all memory."""
+"""Argon2id for PINs in threads of its own, so that many PINs block neither the event loop nor fill the memory."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,17 +15,17 @@ from vyry.in_process.fair_queue import FairQueue
 
 
 DEVICE_THREADS: Final = 2
-#: Kept for registration locks: a node that is busy with the PINs of devices has a place for who signs up.
+#: Reserved for registration locks, so that PINs of devices do not block sign-ups.
 LOCK_THREADS: Final = 1
-#: So many accounts wait; each has had a turn within some three seconds of work for THREADS.
+#: With so many waiting accounts each has a turn within about three seconds.
 WAITING_ACCOUNTS: Final = 200
-#: So many requests of one account wait: they delay each other alone.
+#: Waiting requests of one account; they delay only each other.
 WAITING_PER_ACCOUNT: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class ArgonCost:
-    """What one hash takes; verifiers of another cost are made anew when their PIN is given."""
+    """The cost of a hash. A verifier of another cost is replaced when its PIN is next given."""
 
     memory_kib: int = 19 << 10
     iterations: int = 2
@@ -33,7 +33,7 @@ class ArgonCost:
 
 
 class ArgonPinHasher:
-    """PinHasher: at most `threads` hash at a time for devices, and LOCK_THREADS for registration locks; before both accounts take turns."""
+    """PinHasher: `threads` for devices and LOCK_THREADS for registration locks, each with a fair queue of accounts."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class ArgonPinHasher:
 
 
 class _ArgonSlot:
-    """HashingPlace. argon2-cffi lets go of the interpreter's lock while it works."""
+    """HashingSlot. argon2-cffi releases the GIL while it hashes."""
 
     def __init__(self, cost: ArgonCost, threads: ThreadPoolExecutor) -> None:
         self._argon = PasswordHasher(cost.iterations, cost.memory_kib, cost.parallelism, 32, 16, type=Type.ID)

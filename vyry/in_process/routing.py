@@ -1,4 +1,4 @@
-"""Route and ring inside one process: what Kafka and Redis do for several. Nothing here waits, and nothing can be lost."""
+"""Routing and notification inside one process: what Kafka and Redis do for several nodes. No call waits, and nothing is lost."""
 
 import asyncio
 import time
@@ -18,26 +18,26 @@ TICK_SECONDS: Final = 0.002
 
 
 class InProcessWorkTopic:
-    """The bags, handed to whoever collects them in this process: Faust on its in-process transport (agents/in_process.py)."""
+    """Work records for Faust on its in-process transport (agents/in_process.py)."""
 
     def __init__(self, partitions: int = PARTITIONS, tick_seconds: float = TICK_SECONDS) -> None:
         self._partitions = partitions
         self._tick_seconds = tick_seconds
-        self._bags: list[set[MailboxKey]] = [set() for _ in range(partitions)]
+        self._mailboxes: list[set[MailboxKey]] = [set() for _ in range(partitions)]
         self._wake = asyncio.Event()
         self._collected_at = 0.0
 
     @property
     def partitions(self) -> int:
-        """How many streams the mailboxes are spread over."""
+        """The number of partitions."""
         return self._partitions
 
     def add(self, mailbox: MailboxKey) -> None:
-        self._bags[partition_of(mailbox, self._partitions)].add(mailbox)
+        self._mailboxes[partition_of(mailbox, self._partitions)].add(mailbox)
         self._wake.set()
 
     async def receive(self) -> dict[int, list[bytes]]:
-        """Wait for mail and give all filled bags by partition: the first at once, then at most one lot each tick."""
+        """Wait for mail, then return the work records by partition: the first call at once, further ones at most once a tick."""
         await self._wake.wait()
         loop = asyncio.get_running_loop()
         early = self._collected_at + self._tick_seconds - loop.time()
@@ -45,12 +45,12 @@ class InProcessWorkTopic:
             await asyncio.sleep(early)
         self._collected_at = loop.time()
         self._wake.clear()
-        bags, self._bags = self._bags, [set() for _ in range(self._partitions)]
-        return {partition: list(pack_records(bag)) for partition, bag in enumerate(bags) if bag}
+        mailboxes, self._mailboxes = self._mailboxes, [set() for _ in range(self._partitions)]
+        return {partition: list(pack_records(some)) for partition, some in enumerate(mailboxes) if some}
 
 
 class InProcessNotifier:
-    """The doorbell of the only node there is."""
+    """The notifier of a node that runs alone."""
 
     def __init__(self, sockets: NodeSockets) -> None:
         self._held: dict[MailboxKey, int] = {}

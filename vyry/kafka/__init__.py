@@ -1,1 +1,1 @@
-"""kafka."""
+"""The work topic in Kafka."""

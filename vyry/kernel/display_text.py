@@ -1,7 +1,7 @@
-"""Words that people chose (names, titles, a few words about them), fit to be shown beside the words of others. The node and its clients share it.
+"""Cleans display text that users choose (names, titles, descriptions). The node and its clients share it.
 
-Promise: what comes out is in Unicode's composed form (NFC), stays on its line, turns no text around it, holds nothing that cannot be seen, and can be seen.
-Applied to its own result it changes nothing. Joiners stay where scripts and emoji need them.
+The result is in Unicode NFC, stays on its line, does not change the direction of text around it, has no invisible characters, and is not invisible itself.
+Cleaning a result again changes nothing. Joiners stay where scripts and emoji need them.
 """
 
 import re
@@ -32,22 +32,22 @@ _PART_KINDS: Final = ("Mn", "Me", "Mc", "Cf")
 
 
 class InvalidText(ValueError):
-    """A text cannot be used as a name or the like; the text of this error says why, without repeating it."""
+    """A text cannot be used as display text; the error says why, without repeating it."""
 
 
 def clean_line(text: str) -> str:
-    """One line: trimmed, with single blanks. Empty when nothing of it can be seen."""
+    """One line: trimmed, with single blanks. Empty when nothing of it is visible."""
     return " ".join(_strip_invisible(text).split())
 
 
 def clean_lines(text: str) -> str:
-    """The same for words of more than one line: each is cleaned, none is more than one empty line away from the next."""
+    """The same for a text of several lines: each is cleaned, with at most one empty line between two."""
     lines = "\n".join(clean_line(each) for each in re.split(r"\r\n|[\n\r\v\f\x85\u2028\u2029]", text))
     return re.sub(r"\n{3,}", "\n\n", lines).strip("\n")
 
 
 def validate_line(text: str, max_length: int, codepoints_per_character: int = CODEPOINTS_PER_CHARACTER) -> str:
-    """`clean_line`. Raises UnfitText when nothing can be seen of it, or it is longer than so many characters as people count them, each made of so many of Unicode's on average."""
+    """`clean_line`. Raises InvalidText when it is invisible, or longer than `max_length` visible characters of `codepoints_per_character` codepoints on average."""
     found = clean_line(text)
     if not found:
         raise InvalidText("has no visible characters")
@@ -55,17 +55,17 @@ def validate_line(text: str, max_length: int, codepoints_per_character: int = CO
 
 
 def validate_lines(text: str, max_length: int, codepoints_per_character: int = CODEPOINTS_PER_CHARACTER) -> str:
-    """`clean_lines`; it may be empty. Raises UnfitText as `checked_line` does for the length."""
+    """`clean_lines`; it may be empty. Raises InvalidText as `validate_line` does for the length."""
     return _check_length(clean_lines(text), max_length, codepoints_per_character)
 
 
 def display_length(text: str) -> int:
-    """How many characters people see: an accent, a skin tone, a joined emoji or half a flag is no character of its own."""
+    """The number of visible characters: an accent, a skin tone, a joined emoji or half a flag does not count."""
     return len(_character_starts(text))
 
 
 def truncate(text: str, max_length: int) -> str:
-    """At most so many characters of a cleaned text, and a sign when something was left out."""
+    """At most `max_length` visible characters of a cleaned text, with an ellipsis when it was cut."""
     starts = _character_starts(text[: max_length * CODEPOINTS_PER_CHARACTER + 1])
     if len(starts) <= max_length and len(text) <= max_length * CODEPOINTS_PER_CHARACTER:
         return text
@@ -73,7 +73,7 @@ def truncate(text: str, max_length: int) -> str:
 
 
 def comparison_key(text: str) -> str:
-    """What two texts have in common that people take for the same: case, width and composition do not count."""
+    """Equal for texts that people take for the same: case, width and composition do not count."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", clean_line(text)).casefold())
 
 
@@ -87,32 +87,32 @@ def _check_length(found: str, most: int, parts: int) -> str:
 
 
 def _character_starts(text: str) -> list[int]:
-    """Where each character that people see begins."""
+    """The start of each visible character."""
     starts: list[int] = []
     before, is_half_flag = "", False
-    for place, each in enumerate(text):
+    for index, each in enumerate(text):
         is_indicator = ord(each) in _INDICATORS
         is_part = unicodedata.category(each) in _PART_KINDS or ord(each) in _MODIFIERS
         is_joined = before == _ZWJ and unicodedata.category(each) == "So"
         if not (is_part or is_joined or (is_indicator and is_half_flag)):
-            starts.append(place)
+            starts.append(index)
         before, is_half_flag = each, is_indicator and not is_half_flag
     return starts
 
 
 def _strip_invisible(text: str) -> str:
-    """Without what cannot be seen or steers; line ends, controls and blanks of any width are a blank."""
+    """The text without invisible and control characters; line ends, controls and blanks of any width become a blank."""
     kept = ""
     #: The newest that is no mark, and how many marks it has.
     base, marks = " ", 0
     found = _TAGS.sub(lambda tag: tag[1] or "", unicodedata.normalize("NFC", text))
-    for place, each in enumerate(found):
+    for index, each in enumerate(found):
         kind = unicodedata.category(each)
         if kind[0] == "M":
             marks += 1
             kept += each if base != " " and marks <= _MAX_MARKS and each not in _BLANK else ""
         elif each in JOINERS:
-            kept += each if _joins(kept[-1:], base, found[place + 1 : place + 2]) else ""
+            kept += each if _joins(kept[-1:], base, found[index + 1 : index + 2]) else ""
         elif kind[0] == "Z" or kind == "Cc":
             kept, base, marks = f"{kept} ", " ", 0
         elif _is_shown(each, kind):

@@ -1,4 +1,4 @@
-"""Names of things: who is who, and how fresh ids are made.
+"""The ids of accounts, devices, mailboxes and messages, and new ids.
 
 Ids made by the node are UUIDs of version 7 (RFC 9562); a `MailboxKey` is the narrow database key of a mailbox and never leaves the node.
 """
@@ -46,12 +46,12 @@ def parse_uuid(value: object) -> UUID:
     """The id of its canonical text: lower case, with hyphens. Raises ValueError for anything else."""
     found = UUID(value) if isinstance(value, str) else None
     if found is None or str(found) != value:
-        raise ValueError(f"{type(value).__name__} is no id")
+        raise ValueError(f"{type(value).__name__} is not a canonical UUID")
     return found
 
 
 def envelope_id(posted_at_ms: int, number: int) -> int:
-    """The public id (the 128 bits of a UUID) of the envelope stored under `number`: the same each time it is asked for, so it needs no column."""
+    """The public id (the 128 bits of a UUID) of the envelope with the row key `number`: computed, so it needs no column."""
     return _uuid7(posted_at_ms, 0, number & _LOW_62)
 
 

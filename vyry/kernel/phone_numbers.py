@@ -1,7 +1,7 @@
-"""The one form of a telephone number, E.164, from the ways people write it. The node and its clients share it: what one of them takes means the same to the other.
+"""Telephone numbers in E.164, from the ways people write them. The node and its clients share it, so both read a number alike.
 
-Promise: one subscriber is one text. Where a country knows two spellings of a number (with its trunk zero, or in the form before a digit was added), the
-library `phonenumbers` decides which of them is the number; what comes out is its own canonical form, or it is refused.
+One subscriber is one text. Where a number has two spellings (with its trunk zero, or in the form before a digit was added), the library `phonenumbers`
+decides which of them is the number; the result is the canonical form, or the text is refused.
 """
 
 import re
@@ -21,7 +21,7 @@ from phonenumbers import (
 
 
 EXAMPLE: Final = "+49 151 23450001"
-#: Longer text is no number: E.164 has 15 digits, and people write blanks and brackets between them.
+#: E.164 has 15 digits, and people write blanks and brackets between them.
 MAX_LENGTH: Final = 40
 #: A word of fewer digits may be a name.
 _MIN_DIGITS: Final = 6
@@ -38,11 +38,11 @@ _OLD_FORMS: Final = {
 
 
 class InvalidPhoneNumber(ValueError):
-    """No telephone number with its country. The text says what is wrong with it, with an example, and does not repeat it."""
+    """Not a telephone number with its country code. The error says what is wrong, with an example, and does not repeat the text."""
 
 
 def normalize_number(text: str) -> str:
-    """The number in E.164, whatever stands between its digits: +49 (0) 151-2345, 0049151..., +49151... Raises NotANumber.
+    """The number in E.164, whatever stands between its digits: +49 (0) 151-2345, 0049151..., +49151... Raises InvalidPhoneNumber.
 
     Applied to its own result it changes nothing.
     """
@@ -63,7 +63,7 @@ def looks_like_number(text: str) -> bool:
 
 
 def _prefixed_digits(text: str) -> str:
-    """What was written, beginning with +. Raises NotANumber."""
+    """What was written, beginning with +. Raises InvalidPhoneNumber."""
     plain = _plain_digits(text[:MAX_LENGTH])
     if not plain or len(text) > MAX_LENGTH:
         raise InvalidPhoneNumber(f"{'too long' if plain else 'empty'}; {_COUNTRY_FIRST}")

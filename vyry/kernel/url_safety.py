@@ -1,11 +1,11 @@
-"""Which URLs stay on this machine: what goes there nobody on the way reads."""
+"""Which URLs are safe from readers on the way: HTTPS, or this machine."""
 
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this names this very machine."""
+    """Whether this host is this machine."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -13,6 +13,6 @@ def is_loopback(host: str) -> bool:
 
 
 def is_confidential(url: str) -> bool:
-    """Whether nobody on the way can read what goes there: HTTPS, or this very machine. Raises ValueError for what is no URL."""
+    """Whether the URL is HTTPS or this machine. Raises ValueError for a text that is not a URL."""
     parts = urlsplit(url)
     return parts.scheme == "https" or is_loopback(parts.hostname or "")

@@ -1,6 +1,6 @@
-"""Notices for which a mailbox has no room: they wait, of one subject the newest stands for all, and are posted when there is some.
+"""Deferred notices: the mailbox was full, and they are posted when it has capacity. Of one subject only the newest is kept.
 
-So nobody can have a notice vanish by filling a mailbox, and what waits is bounded by what there is to tell of: kinds, devices, peers, conversations.
+So filling a mailbox suppresses no notice, and the number of deferred notices is bounded by their subjects: kinds, devices, peers, conversations.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,7 +13,7 @@ from vyry.kernel.ids import MailboxKey, MessageId
 from vyry.mail.store import PostOutcome
 
 
-#: What is another one in each notice of one subject. Of anything else a notice is about, each waits for itself.
+#: The fields that differ between notices of one subject.
 _VARYING_FIELDS: Final = frozenset(
     {
         *("epoch", "version", "attemptsRemaining", "callId", "deviceName", "platform", "endsOn"),
@@ -24,7 +24,7 @@ _VARYING_FIELDS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class DeferredNotice:
-    """A notice that one mailbox still has to get."""
+    """A notice for one mailbox that was full."""
 
     notice_id: MessageId
     mailbox: MailboxKey
@@ -32,32 +32,32 @@ class DeferredNotice:
 
     @property
     def subject(self) -> str:
-        """Its kind and what it is about: a later one of the same subject says all that this one does."""
+        """Its kind and what it is about: a later notice of the same subject replaces this one."""
         about = sorted(f"{name}={value}" for name, value in self.body.items() if name not in _VARYING_FIELDS)
         return " ".join(about)
 
 
 class DeferredNoticeStore(Protocol):
-    """Where they wait. Every method raises `Unavailable` when the database is away."""
+    """The table of deferred notices. Every method raises `Unavailable` while the database is down."""
 
     async def claim(self, now: datetime, limit: int) -> list[DeferredNotice]:
-        """The oldest whose mailboxes may have room. They are due again in a while, should whoever claimed them die."""
+        """The oldest notices whose mailboxes may have capacity. They are due again after a while, in case this process dies."""
         ...
 
     async def record_outcomes(self, posted: Collection[DeferredNotice], full: Collection[DeferredNotice]) -> None:
-        """Forget those that were posted and those for devices that have ended; the others wait until their mailboxes have more room than now."""
+        """Delete those that were posted and those for devices that have ended; the others wait until their mailboxes have more capacity."""
         ...
 
 
 def notice_quota_owner(body: Mapping[str, object]) -> tuple[UUID | None, bool]:
-    """In whose name a notice takes room, and whether that is a conversation: what others cause never leaves the account's own news without room."""
+    """The quota owner of a notice, and whether that is a conversation: notices that others cause never use the capacity of the account's own."""
     if "conversationId" in body:
         return UUID(str(body["conversationId"])), True
     return (UUID(str(body["userId"])), False) if "userId" in body else (None, False)
 
 
 def deferred_copies(notice_id: MessageId, body: Mapping[str, object], stored: PostOutcome) -> list[DeferredNotice]:
-    """What is left to tell after a post with this outcome, each part under an id of its own that is always the same."""
+    """The copies without capacity after a post with this outcome, each with an id derived from notice and mailbox."""
     return [
         DeferredNotice(MessageId(uuid5(notice_id, f"held {mailbox}")), mailbox, body)
         for mailbox, number in zip(stored.mailboxes, stored.numbers, strict=True)

@@ -1,4 +1,4 @@
-"""Deposit: one component, a set of dirty mailboxes and one loop. The mailbox agent feeds it, a web node feeds it for its own sockets, the sweeper too."""
+"""Deposit: a set of dirty mailboxes and one loop. The mailbox agents, the router and the sweeper add mailboxes."""
 
 import asyncio
 import time
@@ -12,20 +12,20 @@ from vyry.mail.store import MailStore
 from vyry.telemetry import POISONED_MAILBOXES, log, record
 
 
-#: How many mailboxes one transaction takes: enough to share its cost, few enough to keep its locks short.
+#: Mailboxes of one transaction: enough to share its cost, few enough to keep its locks short.
 MAX_BATCH_MAILBOXES = 512
 _RETRY_SECONDS = (0.2, 1.0, 5.0)
-#: How long a mailbox whose deposit failed on its own is left alone; the sweeper brings it back later.
+#: A poisoned mailbox is skipped for this time. The sweeper keeps finding it, so it is tried again afterwards.
 POISON_RETRY_SECONDS = 60.0
-#: A reader waits no longer for its mail to be numbered: it gets it later then.
+#: How long a reader waits for the deposit of its mailbox; after that it gets the entries later.
 FLUSH_TIMEOUT_SECONDS = 0.5
 
 
 class Depositor:
-    """Numbers what waits in dirty mailboxes, batch by batch; while one batch commits, the next one gathers.
+    """Deposits the envelopes of dirty mailboxes, batch by batch; while one batch commits, the next one gathers.
 
-    Whoever follows is told of each committed batch; as long as nobody does, the doorbell rings for it. A database that is away is retried for ever; a mailbox that fails alone is parked and counted, and
-    never holds up the others.
+    Each committed batch goes to the sockets of this node, and the nodes of all other mailboxes are notified. While the database is down, the depositor
+    retries without end. A mailbox whose deposit fails alone is poisoned: counted, skipped for a minute, and no delay for the others.
     """
 
     def __init__(self, store: MailStore, *, notifier: Notifier, sockets: NodeSockets) -> None:
@@ -38,17 +38,17 @@ class Depositor:
         self._flush_waiters: dict[MailboxKey, asyncio.Event] = {}
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
-        """Mark mailboxes as having unnumbered envelopes, perhaps. Cheap, and harmless when repeated."""
+        """These mailboxes may have undeposited envelopes. Cheap, and safe to repeat."""
         self._dirty.update(dict.fromkeys(mailboxes))
         self._wake.set()
 
     async def flush(self, mailbox: MailboxKey) -> None:
-        """Number what was accepted for this mailbox until now, so that its reader is not told that nothing waits. Gives up after a while; never raises."""
-        tried = self._flush_waiters.setdefault(mailbox, asyncio.Event())
+        """Wait until the envelopes accepted for this mailbox are deposited, at most FLUSH_TIMEOUT_SECONDS; never raises. A poisoned mailbox is not waited for."""
+        waiter = self._flush_waiters.setdefault(mailbox, asyncio.Event())
         self.add([mailbox])
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT_SECONDS):
-                await tried.wait()
+                await waiter.wait()
 
     async def run(self) -> None:
         """Deposit until cancelled."""
@@ -65,13 +65,13 @@ class Depositor:
                 failures += 1
 
     async def _deposit_once(self, batch: list[MailboxKey]) -> None:
-        """Deposit once, and let go whoever waits for these mailboxes to settle."""
-        settling = [self._flush_waiters.pop(mailbox) for mailbox in batch if mailbox in self._flush_waiters]
+        """Deposit once, and release the callers of `flush` for these mailboxes."""
+        waiters = [self._flush_waiters.pop(mailbox) for mailbox in batch if mailbox in self._flush_waiters]
         try:
             await self._deposit([mailbox for mailbox in batch if mailbox not in self._poisoned])
         finally:
-            for tried in settling:
-                tried.set()
+            for waiter in waiters:
+                waiter.set()
 
     def _pop_batch(self) -> list[MailboxKey]:
         batch = list(self._dirty)[:MAX_BATCH_MAILBOXES]
@@ -101,7 +101,7 @@ class Depositor:
             await self._notifier.notify(elsewhere)
 
     async def _bisect(self, batch: list[MailboxKey], problem: Exception) -> None:
-        """Find the mailbox that fails by halving the batch, and park it."""
+        """Find the mailbox that fails by halving the batch, and poison it."""
         if len(batch) == 1:
             POISONED_MAILBOXES.inc()
             self._poisoned[batch[0]] = time.monotonic() + POISON_RETRY_SECONDS

@@ -1,4 +1,4 @@
-"""A post as a client makes it, and its check: who may write to whom, and are these exactly the recipients' devices."""
+"""The body of a post request, and its checks: may the sender write to the recipients, and are the copies exactly for their current devices."""
 
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ _COPY: Final = struct.Struct(">16sBHB")
 
 
 class DraftCopy(Protocol):
-    """One device that is to get a copy."""
+    """One copy, for a device."""
 
     @property
     def device_id(self) -> int: ...
@@ -46,7 +46,7 @@ class DraftRecipient(Protocol):
 
 
 class Draft(Protocol):
-    """The body of a post (docs/protocol.md, Post); the web's shape of it fits."""
+    """The body of a post (docs/protocol.md, Post); web/wire/messages.py implements it."""
 
     @property
     def message_id(self) -> UUID: ...
@@ -77,7 +77,7 @@ class Sender:
 
 @dataclass(frozen=True, slots=True)
 class ConversationMembers:
-    """What a post is checked against: device lists by account and the conversation, as this node believes them to be."""
+    """The cached state for the check of a post: device lists by account, and the conversation."""
 
     device_lists: Mapping[UserId, Recipient]
     conversation: Conversation | None
@@ -94,30 +94,30 @@ class _DeviceDiff:
 
 
 class CheckedDraft(NamedTuple):
-    """A draft of the right shape. `hashes[i]` is that of the content of copy i, counted over all recipients."""
+    """A valid draft. `hashes[i]` is the hash of the content of copy i, counted over all recipients."""
 
     sender: Sender
     draft: Draft
     hashes: Sequence[bytes]
-    #: What makes two bodies the same.
+    #: Equal for equal bodies.
     fingerprint: bytes
     #: The accounts whose device lists the check needs.
     users: set[UserId]
 
     @property
     def key(self) -> tuple[MailboxKey, MessageId]:
-        """What makes a post the same post."""
+        """The idempotency key of the post."""
         return self.sender.mailbox, MessageId(self.draft.message_id)
 
 
 def content_bytes(draft: Draft) -> int:
-    """The content of a post as it was sent: what all copies share counts once."""
+    """The bytes of content as sent: shared content counts once."""
     own = sum(len(copy.content) for each in draft.recipients for copy in each.devices if copy.content is not None)
     return len(draft.content or b"") + own
 
 
 def validate_draft(sender: Sender, draft: Draft) -> CheckedDraft:
-    """What can be said of a draft without asking anybody. Raises InvalidRequest."""
+    """Check a draft without the database. Raises InvalidRequest."""
     shared = None if draft.content is None else sha256(draft.content).digest()
     users: set[UserId] = set()
     hashes: list[bytes] = []
@@ -149,7 +149,7 @@ def validate_draft(sender: Sender, draft: Draft) -> CheckedDraft:
 
 
 def check_recipients(checked: CheckedDraft, conversation_members: ConversationMembers) -> None:
-    """May this sender write to these people, and are these exactly their devices? Raises NotAMember, NotFound, StaleDevices."""
+    """Check that the sender may write to the recipients and that these are exactly their devices. Raises NotAMember, NotFound, StaleDevices."""
     conversation_members = _with_self_conversation(checked, conversation_members)
     sender, draft, conversation = checked.sender, checked.draft, conversation_members.conversation
     if conversation is None or sender.user_id not in conversation.members:
@@ -159,7 +159,7 @@ def check_recipients(checked: CheckedDraft, conversation_members: ConversationMe
     is_outdated = draft.conversation_version is not None and draft.conversation_version != conversation.version
     if not is_outdated and _is_current(checked, conversation_members, conversation):
         return
-    # Who named an older version is told who is no member any more; to everybody else strangers do not exist.
+    # A sender that names an older version learns which recipients have left; for every other one an account outside the conversation does not exist.
     if not is_outdated and any(
         r.user_id not in conversation.members or r.user_id not in conversation_members.device_lists
         for r in draft.recipients
@@ -187,7 +187,7 @@ def _with_self_conversation(checked: CheckedDraft, conversation_members: Convers
 
 
 def _is_current(checked: CheckedDraft, conversation_members: ConversationMembers, conversation: Conversation) -> bool:
-    """Whether everything is as it must be: nearly always, so it is found out with the least effort; else `_compare` tells what is wrong."""
+    """Whether the draft names exactly the current devices: the fast path. `_diff_recipients` checks the same rule and reports each difference."""
     sender = checked.sender
     is_own_named = False
     for recipient in checked.draft.recipients:
@@ -242,9 +242,9 @@ def _epochs(
 def _diff_devices(
     sender: Sender, user: UserId, copies: Sequence[DraftCopy], found: tuple[ConversationMembers, _DeviceDiff]
 ) -> None:
-    circle, difference = found
-    recipient = circle.device_lists.get(user)
-    is_member = circle.conversation is not None and user in circle.conversation.members
+    members, difference = found
+    recipient = members.device_lists.get(user)
+    is_member = members.conversation is not None and user in members.conversation.members
     present = recipient.devices if recipient is not None and is_member else {}
     own = sender.device_id if user == sender.user_id else 0
     named = 0
@@ -272,48 +272,48 @@ def build_message(
 ) -> Message:
     """The message to be stored: each distinct (kind, content) once, each device a copy of one of them.
 
-    It lives as many seconds as its sender asked for, and no more than `longest_life`.
+    It lives as long as the sender asked for, at most `max_life_seconds`.
     """
     draft, sender = checked.draft, checked.sender
     lane = Lane.CONTROL if draft.lane == "control" else Lane.MAIL
     seconds, posted_ms = min(draft.expires_in_seconds, max_life_seconds), to_milliseconds(now)
     expires_at = now + timedelta(seconds=seconds)
-    whose = sender.user_id.bytes, sender.device_id, draft.message_id.bytes, draft.conversation_id.bytes
+    origin = sender.user_id.bytes, sender.device_id, draft.message_id.bytes, draft.conversation_id.bytes
     life = posted_ms, posted_ms + seconds * 1000, int(lane)
-    places: dict[int, int] = {}
+    content_by_kind: dict[int, int] = {}
     contents, copies = list[Content](), list[Copy]()
     for recipient in draft.recipients:
         devices = conversation_members.device_lists[UserId(recipient.user_id)].devices
         for copy in recipient.devices:
-            # Only what is shared has several readers: by kind, since the kind is part of what is stored.
-            place = places.get(copy.kind) if copy.content is None else None
-            if place is None:
-                place = len(contents)
+            # Only shared content has several copies: one stored content for each kind.
+            index = content_by_kind.get(copy.kind) if copy.content is None else None
+            if index is None:
+                index = len(contents)
                 content = draft.content if copy.content is None else copy.content
                 assert content is not None
-                packed, digest = pack_with_digest((*whose, *life, copy.kind), content, checked.hashes[len(copies)])
+                packed, digest = pack_with_digest((*origin, *life, copy.kind), content, checked.hashes[len(copies)])
                 contents.append(Content(packed, digest, len(content), 1))
                 if copy.content is None:
-                    places[copy.kind] = place
+                    content_by_kind[copy.kind] = index
             else:
-                contents[place] = contents[place]._replace(copies=contents[place].copies + 1)
-            copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, place))
+                contents[index] = contents[index]._replace(copies=contents[index].copies + 1)
+            copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, index))
     key = sender.mailbox, MessageId(draft.message_id)
     message = Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent)
     return message._replace(conversation_id=ConversationId(draft.conversation_id))
 
 
 def with_quota_owner(checked: CheckedDraft, conversation_members: ConversationMembers, message: Message) -> Message:
-    """The message, with what it says about the room that it takes."""
-    is_near = (
+    """The message, with the quota that it counts against."""
+    is_group = (
         conversation_members.conversation is not None
         and conversation_members.conversation.kind is ConversationKind.GROUP
     )
-    return message._replace(quota_owner=checked.sender.user_id, is_from_acquaintance=is_near)
+    return message._replace(quota_owner=checked.sender.user_id, is_from_acquaintance=is_group)
 
 
 def copy_addresses(draft: Draft) -> list[DeviceAddress]:
-    """Whom each copy is for, in the order of the copies."""
+    """The device of each copy, in the order of the copies."""
     return [
         DeviceAddress(UserId(recipient.user_id), DeviceId(copy.device_id))
         for recipient in draft.recipients

@@ -1,4 +1,4 @@
-"""An envelope: opaque content with the few facts the node knows of it, its one byte form, and the hash chain (docs/protocol.md)."""
+"""An envelope: opaque content with a fixed header, and its stored form (docs/protocol.md)."""
 
 import struct
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from vyry.kernel.ids import ConversationId, MessageId
 
 
 class Lane(IntEnum):
-    """Which caps an entry counts against."""
+    """The class of an entry, with caps of its own."""
 
     MAIL = 0
     CONTROL = 1
-    #: What the node itself says, apart from what posts can use. On the wire, and in the chain, it is of the lane control.
+    #: Notices of the node. On the wire and in the hash chain they are in the lane control.
     NOTICE = 2
 
 
@@ -30,7 +30,7 @@ class LossReason(IntEnum):
     PARKED = 4
 
 
-#: What the chain holds for an envelope that never got in.
+#: The digest in the chain for an envelope that was over a cap at deposit.
 CAP_DIGEST = sha256(b"tombstone cap").digest()
 NIL_ID = UUID(int=0)
 _HEADER = struct.Struct(">16sI16s16sQQBI")
@@ -39,7 +39,7 @@ HEADER_BYTES = _HEADER.size
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What one post says to one device. A notice by the node has `sender_id` NOBODY and its canonical JSON as content."""
+    """The copy of a post for one device. A notice of the node has NIL_ID as `sender_id` and canonical JSON as content."""
 
     sender_id: UUID
     sender_device_id: int
@@ -72,7 +72,7 @@ class Envelope:
 
     @classmethod
     def unpack(cls, packed: bytes) -> "Envelope":
-        """The envelope that `pack` made these bytes of."""
+        """The envelope that `pack` turned into these bytes."""
         sender, device, message, conversation, posted, expires, lane, kind = _HEADER.unpack_from(packed)
         return cls(
             UUID(bytes=sender),
@@ -87,7 +87,7 @@ class Envelope:
         )
 
     def digest(self) -> bytes:
-        """What the chain holds for this envelope: SHA-256 over its facts and the hash of its content."""
+        """The digest of this envelope in the hash chain."""
         facts = (
             self.sender_id.bytes,
             self.sender_device_id,
@@ -103,17 +103,17 @@ class Envelope:
 def pack_with_digest(
     header: tuple[bytes, int, bytes, bytes, int, int, int, int], content: bytes, content_hash: bytes
 ) -> tuple[bytes, bytes]:
-    """The packed form and the digest of an envelope, straight from its facts (the order of `Envelope`, UUIDs as bytes): the path of every post."""
+    """The packed form and the digest of an envelope, from its header (the fields of `Envelope` in order, UUIDs as bytes): the fast path of a post."""
     sender, device, message, conversation, posted, _, lane, kind = header
     digest = envelope_digest((sender, device, message, conversation, posted, lane, kind), content_hash)
     return _HEADER.pack(*header) + content, digest
 
 
 def unpack_header(packed: bytes) -> tuple[bytes, int, bytes, bytes, int, int, int, int]:
-    """What `seal` was given, without the content."""
+    """The header that `pack_with_digest` got."""
     return _HEADER.unpack_from(packed)
 
 
 def is_expired(packed: bytes, now: int) -> bool:
-    """Whether the life of this envelope is over at `now`, in milliseconds since 1970."""
+    """Whether this envelope has expired at `now` (milliseconds since 1970)."""
     return bool(_HEADER.unpack_from(packed)[5] <= now)

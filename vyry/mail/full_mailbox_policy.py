@@ -1,8 +1,8 @@
-"""What a sender learns of mailboxes without room.
+"""What a sender learns of full mailboxes.
 
-Theory: a mailbox has room again when its device has acknowledged something, that is when it woke. Whoever may not know of that (vyry/mail/receipts.py) is
-not told which copies found no room while others were stored, and whose post found no room at all is refused for an hour whatever room there is: looking
-again and again shows no more than the hour. Each process remembers its own refusals.
+Theory: a full mailbox has capacity again when its device has acknowledged something, that is when it woke. A sender that may not know that
+(vyry/mail/receipts.py) does not see which copies were skipped while others were stored. When all its copies were skipped, its posts are refused for an
+hour whatever capacity there is: repeating shows no more than the hour. Each process remembers its own refusals.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from vyry.mail.draft import CheckedDraft, copy_addresses
 from vyry.mail.receipts import MemberKey, ReceiptStore
 
 
-#: So long a stranger whose post found no room anywhere is refused without looking.
+#: How long posts of a stranger are refused after all copies of one were skipped.
 REFUSAL_PERIOD: Final = timedelta(hours=1)
-#: A process remembers so many refusals, the latest.
+#: The most refusals that a process remembers.
 _MAX_REFUSALS: Final = 50_000
 
 
 class FullMailboxPolicy:
-    """Decides which skipped copies are named, and who has to wait."""
+    """Decides which skipped copies the sender sees, and which senders are refused."""
 
     def __init__(self, store: ReceiptStore, clock: Clock) -> None:
         self._store = store
@@ -31,21 +31,21 @@ class FullMailboxPolicy:
         self._refused_until: dict[MemberKey, datetime] = {}
 
     def is_refused(self, checked: CheckedDraft) -> bool:
-        """Whether a post of this account to others found no room there just now."""
+        """Whether posts of this account to others in this conversation are refused now."""
         own = checked.sender.user_id
         until = self._refused_until.get((ConversationId(checked.draft.conversation_id), own))
         return until is not None and checked.users != {own} and self._clock.confirmed_now() < until
 
     def clear_refusals(self, conversation_id: ConversationId) -> None:
-        """Somebody has written in this conversation: whoever was refused there may try again."""
-        for place in [each for each in self._refused_until if each[0] == conversation_id]:
-            del self._refused_until[place]
+        """A member has written in this conversation: senders that were refused there may try again."""
+        for member in [each for each in self._refused_until if each[0] == conversation_id]:
+            del self._refused_until[member]
 
     async def visible_skips(self, checked: CheckedDraft, numbers: Sequence[int | None]) -> list[DeviceAddress]:
-        """The skipped copies of which the sender is told."""
+        """The skipped copies that the sender sees."""
         if None not in numbers:
             return []
-        # By the body itself: the device may be on no list any more when a repeat asks.
+        # From the body itself: for a repeat the device may be in no device list any more.
         copies = list(zip(copy_addresses(checked.draft), numbers, strict=True))
         skipped = [address for address, number in copies if number is None]
         own, key = checked.sender.user_id, ConversationId(checked.draft.conversation_id)
@@ -65,7 +65,7 @@ class FullMailboxPolicy:
         return users - {user for _, user in shown}
 
     def _record_refusal(self, place: MemberKey) -> None:
-        # By the confirmed time: refused while the clock was ahead is not refused until then.
+        # By the confirmed time: a clock that was ahead extends no refusal.
         now = self._clock.confirmed_now()
         if self._refused_until.get(place, now) > now:
             return

@@ -1,4 +1,4 @@
-"""Collect and acknowledge: what a device asks of its mailbox, over REST or a socket. Concurrent acknowledgements share a transaction."""
+"""Collect and acknowledge, over REST or a socket. Concurrent acknowledgements share a transaction."""
 
 import asyncio
 import time
@@ -11,12 +11,11 @@ from vyry.mail.store import Acknowledgement, CollectRequest, Cursor, Entry, Mail
 from vyry.telemetry import record
 
 
-#: How long acknowledgements gather: a device waits for the answer, nobody for the deletion.
+#: How long acknowledgements gather for one transaction.
 BATCH_WINDOW_SECONDS = 0.02
-#: A page by REST holds no more content than this, but at least one entry.
+#: The most content of a page by REST; it has at least one entry.
 MAX_PAGE_BYTES = 1 << 20
-
-#: So many acknowledgements of one mailbox may wait: an honest window has no more entries than this.
+#: The most pending acknowledgements of one mailbox; a send window has no more entries.
 MAX_PENDING_ACKNOWLEDGEMENTS = 1_024
 
 AcknowledgeCallback = Callable[[Cursor | VyryError], None]
@@ -29,12 +28,12 @@ class Page:
     entries: list[Entry]
     is_drained: bool
     state: MailboxState
-    #: See Greeting.
+    #: See ResumeInfo.
     last_message_id: MessageId | None
 
 
 class Mailboxes:
-    """Reads and forgets. What is acknowledged is never delivered again."""
+    """Reads mailboxes and acknowledges entries. An acknowledged entry is never delivered again."""
 
     def __init__(self, store: MailStore) -> None:
         self._store = store
@@ -42,13 +41,13 @@ class Mailboxes:
         self._wake = asyncio.Event()
 
     async def open(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        """Resume behind a point that was sent before; counts as a hello. Raises StaleHead with `cursor`, NotFound."""
+        """Resume after a point that was sent before; counts as a hello. Raises StaleHead with `cursor`, NotFound."""
         return await self._store.open_mailbox(mailbox, after, head)
 
     async def page(self, mailbox: MailboxKey, after: int, limit: int) -> Page:
-        """Entries behind `after` (or behind the acknowledged point, if that is later), noted as sent. Raises StaleHead beyond the end, NotFound."""
-        greeting = await self._load_resume_info(mailbox)
-        state = greeting.state
+        """Entries after `after` (or after the acknowledged point, if that is later), recorded as sent. Raises StaleHead beyond the end, NotFound."""
+        resume_info = await self._load_resume_info(mailbox)
+        state = resume_info.state
         if after > state.last.seq:
             raise StaleHead(cursor=state.acknowledged)
         start = max(after, state.acknowledged.seq)
@@ -58,10 +57,10 @@ class Mailboxes:
         reached = entries[-1].seq if entries else start
         if entries:
             await self._store.record_sent(mailbox, reached)
-        return Page(entries, reached >= state.last.seq, state, greeting.last_message_id)
+        return Page(entries, reached >= state.last.seq, state, resume_info.last_message_id)
 
     def acknowledge(self, point: Acknowledgement, callback: AcknowledgeCallback) -> None:
-        """Put an acknowledgement into the next batch; `answer` is called once, in the event loop, after the commit. Raises Unavailable."""
+        """Put an acknowledgement into the next batch; `callback` is called once, in the event loop, after the commit. Raises Unavailable."""
         waiting = self._pending.setdefault(point.mailbox, [])
         if len(waiting) >= MAX_PENDING_ACKNOWLEDGEMENTS:
             raise Unavailable("Too many pending acknowledgements.", 1)
@@ -71,14 +70,14 @@ class Mailboxes:
     async def acknowledge_and_wait(self, point: Acknowledgement) -> Cursor:
         """Acknowledge and wait for the commit. Raises StaleHead with `cursor`, Unavailable."""
         outcome: asyncio.Future[Cursor | VyryError] = asyncio.get_running_loop().create_future()
-        self.acknowledge(point, lambda said: None if outcome.done() else outcome.set_result(said))
-        said = await outcome
-        if isinstance(said, VyryError):
-            raise said
-        return said
+        self.acknowledge(point, lambda result: None if outcome.done() else outcome.set_result(result))
+        result = await outcome
+        if isinstance(result, VyryError):
+            raise result
+        return result
 
     async def discard(self, mailbox: MailboxKey, seq: int) -> None:
-        """Set one entry aside: it comes as a tombstone from now on. Raises NotFound."""
+        """Turn one entry into a loss. Raises NotFound."""
         if not await self._store.discard(mailbox, seq):
             raise NotFound
 
@@ -89,7 +88,7 @@ class Mailboxes:
             await asyncio.sleep(BATCH_WINDOW_SECONDS)
             waiting, self._pending = self._pending, {}
             self._wake.clear()
-            # Who named a wrong point waits for the next batch with his lower ones: nobody else waits for them.
+            # The lower points of a mailbox whose highest was wrong wait for the next batch; other mailboxes do not.
             for mailbox, asked in (await self._commit_batch(waiting)).items():
                 self._pending[mailbox] = asked + self._pending.get(mailbox, [])
                 self._wake.set()
@@ -97,18 +96,18 @@ class Mailboxes:
     async def _commit_batch(
         self, pending: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]]
     ) -> dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]]:
-        """Try the highest point of each mailbox; a right one answers for the lower ones too, a wrong one is refused alone. Answers what is left."""
+        """Acknowledge the highest point of each mailbox; a valid one answers for the lower ones too, a wrong one is rejected alone. Returns what is left."""
         began = time.perf_counter()
         highest = {box: max(asked, key=lambda pair: pair[0].seq) for box, asked in pending.items()}
         try:
             cursors = await self._store.acknowledge([point for point, _ in highest.values()])
-        except Unavailable as away:
+        except Unavailable as error:
             record("acknowledge", len(highest), time.perf_counter() - began, failures=len(highest))
-            # Those who came meanwhile too: nobody waits for two deadlines of a database that is away.
+            # The acknowledgements that arrived meanwhile fail too: no caller waits for two deadlines of the database.
             meanwhile, self._pending = self._pending, {}
             for asked in (*pending.values(), *meanwhile.values()):
                 for _, answer in asked:
-                    answer(away)
+                    answer(error)
             return {}
         record("acknowledge", len(highest), time.perf_counter() - began)
         left: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]] = {}
@@ -133,16 +132,16 @@ class Mailboxes:
                 state.mailbox: state
                 for state in await self._store.load_states({point.mailbox for point, _ in rejected})
             }
-        except Unavailable as away:
+        except Unavailable as error:
             for _, answer in rejected:
-                answer(away)
+                answer(error)
             return
         for point, answer in rejected:
             state = states.get(point.mailbox)
             answer(StaleHead(cursor=state.acknowledged) if state else NotFound())
 
     async def _load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo:
-        greeting = await self._store.upkeep.load_resume_info(mailbox)
-        if greeting is None or greeting.state.is_ended:
+        resume_info = await self._store.upkeep.load_resume_info(mailbox)
+        if resume_info is None or resume_info.state.is_ended:
             raise NotFound
-        return greeting
+        return resume_info

@@ -1,4 +1,4 @@
-"""Notices: what the node itself has to say to a device, numbered and chained in its mailbox like all mail."""
+"""Notices: envelopes that the node itself posts, deposited and chained like all mail."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from vyry.mail.store import OUTCOME_DAYS, Content, Copy, MailStore, Message, Pos
 from vyry.telemetry import log
 
 
-#: Senders have mailboxes from 1 on; this one stands for the node.
+#: The sender of notices: mailboxes of devices count from 1.
 NODE_MAILBOX = MailboxKey(0)
-#: Notices that one pass takes up, and after how many copies it ends: a pass is short, so that what comes meanwhile has its turn soon.
+#: The most notices and copies of one run: runs are short, and the next one follows soon.
 _BATCH: Final = 100
 _MAX_COPIES_PER_PASS: Final = 10 * MAX_COPIES
 
 
 @dataclass(frozen=True, slots=True)
 class PendingNotice:
-    """A notice that was committed with what it tells of, and the mailboxes it goes to, in rising order."""
+    """A notice that was committed with its cause, and its mailboxes in rising order."""
 
     notice_id: MessageId
     body: Mapping[str, object]
@@ -39,22 +39,22 @@ class PendingNotice:
 
 
 class NoticeOutbox(Protocol):
-    """Where notices wait. Both methods raise `Unavailable` when the database is away."""
+    """The table of notices that are committed and not posted yet. Both methods raise `Unavailable` while the database is down."""
 
     async def load_pending(self, limit: int, copies: int) -> list[PendingNotice]:
-        """The oldest that each account caused, then the second of each, and so on; changes of groups after all others.
+        """The oldest notice that each account caused, then the second of each, and so on; changes of groups after all others.
 
-        At most `limit` of them, and none after those that have so many copies together.
+        At most `limit` notices, and none after those that have `copies` copies together.
         """
         ...
 
     async def complete(self, notices: Collection[MessageId], deferred: Collection[DeferredNotice] = ()) -> None:
-        """Forget these: they are in the mailboxes, but for what is `left`, which waits with the held ones from now on."""
+        """Delete these: they are in the mailboxes, except `deferred`, which are stored as deferred notices."""
         ...
 
 
 class NoticePoster:
-    """Posts notices: those that wait in the outbox at least once, as repeats of themselves; the hints about prekeys at most once."""
+    """Posts the notices of the outbox at least once (a repeat changes nothing), and hints about prekeys at most once."""
 
     def __init__(
         self, store: MailStore, *, router: Router, clock: Clock, outbox: NoticeOutbox, deferred: DeferredNoticeStore
@@ -66,35 +66,35 @@ class NoticePoster:
         self._deferred = deferred
 
     async def post_pending(self) -> int:
-        """Post what waits, as much as one pass may; answers how many notices that were. Raises Unavailable: then they wait on."""
-        waiting = await self._outbox.load_pending(_BATCH, _MAX_COPIES_PER_PASS)
+        """Post notices of the outbox, as many as one run may; returns how many. Raises Unavailable: then they stay in the outbox."""
+        pending = await self._outbox.load_pending(_BATCH, _MAX_COPIES_PER_PASS)
         await self._post_deferred()
         left: list[DeferredNotice] = []
-        for notice in waiting:
+        for notice in pending:
             for number, mailboxes in enumerate(batched(notice.mailboxes, MAX_COPIES)):
                 message_id = (
                     MessageId(uuid5(notice.notice_id, str(number * MAX_COPIES))) if number else notice.notice_id
                 )
                 (stored,) = await self._post([self._message(message_id, mailboxes, notice.body)])
                 left += deferred_copies(notice.notice_id, notice.body, stored)
-        if waiting:
-            await self._outbox.complete([notice.notice_id for notice in waiting], left)
-        return len(waiting)
+        if pending:
+            await self._outbox.complete([notice.notice_id for notice in pending], left)
+        return len(pending)
 
     async def _post_deferred(self) -> None:
-        """Post what has waited for room, before anything newer."""
-        waiting = await self._deferred.claim(self._clock.now(), _BATCH)
-        if not waiting:
+        """Post deferred notices before newer ones."""
+        pending = await self._deferred.claim(self._clock.now(), _BATCH)
+        if not pending:
             return
-        stored = await self._post([self._message(each.notice_id, [each.mailbox], each.body) for each in waiting])
-        outcomes = list(zip(waiting, stored, strict=True))
+        stored = await self._post([self._message(each.notice_id, [each.mailbox], each.body) for each in pending])
+        outcomes = list(zip(pending, stored, strict=True))
         await self._deferred.record_outcomes(
             [each for each, outcome in outcomes if any(outcome.numbers)],
             [each for each, outcome in outcomes if not any(outcome.numbers)],
         )
 
     async def prekeys_low(self, remaining: Mapping[MailboxKey, HighestIds]) -> None:
-        """Tell these devices how many one-time keys they have left. A hint that cannot be posted while the database is away is lost: they can also ask."""
+        """Post the number of one-time keys that these devices have left. The hint is lost while the database is down; devices can also request the number."""
         hints = [
             DeferredNotice(
                 MessageId(new_id()),
@@ -131,8 +131,8 @@ class NoticePoster:
         envelope = Envelope(NIL_ID, 0, message_id, NIL_ID, *life, Lane.CONTROL, 0, content)
         contents = [Content(envelope.pack(), envelope.digest(), len(content), len(mailboxes))]
         copies = [Copy(mailbox, 0) for mailbox in mailboxes]
-        account, is_near = notice_quota_owner(notice)
+        account, is_conversation = notice_quota_owner(notice)
         facts = bytes(32), now, expires_at, Lane.NOTICE, contents, copies
         return Message(
-            NODE_MAILBOX, message_id, *facts, is_urgent=False, quota_owner=account, is_from_acquaintance=is_near
+            NODE_MAILBOX, message_id, *facts, is_urgent=False, quota_owner=account, is_from_acquaintance=is_conversation
         )

@@ -27,24 +27,23 @@ from vyry.mail.draft import (
 )
 from vyry.mail.envelope import Lane
 from vyry.mail.full_mailbox_policy import FullMailboxPolicy
-from vyry.mail.receipts import ReceiptStore
+from vyry.mail.receipts import ReceiptStore, Writer, WriterLog
 from vyry.mail.routing import Router
 from vyry.mail.store import MailStore, Message, Outdated, PostOutcome, Preconditions
-from vyry.mail.writers import Writer, WriterLog
 from vyry.telemetry import log, record
 
 
-#: At most so many posts share a transaction, and so many copies; a post larger than that goes alone.
+#: The most posts of one transaction, and the most copies.
 MAX_BATCH_POSTS = 256
 MAX_BATCH_COPIES = MAX_COPIES
-#: A belief that does not hold is loaded anew; after so many changes in a row the sender is asked to come again.
+#: How often outdated cached state is loaded again before the post fails.
 MAX_ATTEMPTS = 5
-#: A batch that failed is tried one by one for so long: what takes longer is no poison, and the others wait.
+#: How long the posts of a failed batch are tried one by one: after that the cause is not a single post.
 RETRY_ONE_BY_ONE_SECONDS = 2.0
-#: So many posts, or so many bytes of content, may wait for their batch: what comes beyond is refused until the store has caught up.
+#: The most pending posts, and bytes of content of these; further posts are refused until the store has caught up.
 MAX_PENDING_POSTS = 10_000
 MAX_PENDING_BYTES = 64 << 20
-#: How often the conversations in which something was posted are told so.
+#: How often the activity of conversations is recorded.
 ACTIVITY_SECONDS = 5.0
 
 
@@ -72,7 +71,7 @@ class _PendingPost:
 
 @dataclass(frozen=True, slots=True)
 class _CachedState:
-    """What the node believed when it checked a batch."""
+    """The cached state with which a batch is checked."""
 
     device_lists: dict[UserId, Recipient]
     members: dict[ConversationId, ConversationMembers]
@@ -89,7 +88,7 @@ class _Batch:
 
 
 class Posting:
-    """Takes posts. An answer says `accepted` only after the commit; Unavailable says that the outcome is not known: come again with the same id."""
+    """Accepts posts. A result is `Accepted` only after the commit. After Unavailable the caller repeats the post with the same id."""
 
     def __init__(
         self,
@@ -121,7 +120,7 @@ class Posting:
         self._full_mailboxes = FullMailboxPolicy(receipts, clock)
 
     def post(self, sender: Sender, draft: Draft, callback: PostCallback) -> None:
-        """Put a post into the next batch; `answer` is called once, in the event loop. Raises InvalidRequest at once, and Unavailable while too many wait."""
+        """Put a post into the next batch; `callback` is called once, in the event loop. Raises InvalidRequest, and Unavailable while too many are pending."""
         checked = validate_draft(sender, draft)
         if self.is_full:
             raise Unavailable("This node is overloaded.")
@@ -133,17 +132,17 @@ class Posting:
 
     @property
     def is_full(self) -> bool:
-        """Whether more posts wait than this node takes."""
+        """Whether the limit of pending posts is reached."""
         return len(self._pending) >= MAX_PENDING_POSTS or self._pending_bytes >= MAX_PENDING_BYTES
 
     async def post_and_wait(self, sender: Sender, draft: Draft) -> Accepted:
-        """Post and wait for the outcome. A caller that goes away takes nothing back."""
+        """Post and wait for the outcome. Cancelling the wait does not cancel the post."""
         outcome: asyncio.Future[Accepted | VyryError] = asyncio.get_running_loop().create_future()
-        self.post(sender, draft, lambda said: None if outcome.done() else outcome.set_result(said))
-        said = await outcome
-        if isinstance(said, VyryError):
-            raise said
-        return said
+        self.post(sender, draft, lambda result: None if outcome.done() else outcome.set_result(result))
+        result = await outcome
+        if isinstance(result, VyryError):
+            raise result
+        return result
 
     async def run(self) -> None:
         """Commit batch after batch until cancelled; while one commits, the next one gathers."""
@@ -160,14 +159,14 @@ class Posting:
             record("post", max(copies, failures), time.perf_counter() - began, failures)
 
     async def drained(self) -> None:
-        """Come back when every post taken before now was answered."""
+        """Wait until every post accepted before this call was answered."""
         goal = self._received_count
         while self._answered_count < goal:
             self._batch_answered.clear()
             await self._batch_answered.wait()
 
     async def run_activity_updates(self) -> None:
-        """Tell the conversations, now and then, that something was posted in them; until cancelled."""
+        """Record the activity of conversations every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(ACTIVITY_SECONDS)
             touched, self._touched = self._touched, set()
@@ -187,17 +186,17 @@ class Posting:
             yield self._pending.popleft()
 
     async def _commit(self, posts: list[_PendingPost]) -> int:
-        """Store, answer, route. Answers how many failed through no fault of the client."""
+        """Store, answer, route. Returns how many copies failed through no fault of the client."""
         try:
             if await self._store_all(posts):
                 return 0
             refusal = Unavailable("The recipients' device lists change too quickly; try again.")
-        except Unavailable as away:
-            # Those who came meanwhile have waited long enough for a database that is away: nobody waits for two of its deadlines.
+        except Unavailable as error:
+            # The posts that arrived meanwhile fail too: no caller waits for two deadlines of the database.
             waiting = [*self._pending]
             self._pending.clear()
             self._pending_bytes = 0
-            return _fail_all(posts, away) + _fail_all(waiting, away)
+            return _fail_all(posts, error) + _fail_all(waiting, error)
         except Exception as problem:  # noqa: BLE001  each post must be answered, whatever broke
             refusal = Unavailable()
             if len(posts) == 1:
@@ -207,7 +206,7 @@ class Posting:
         return _fail_all(posts, refusal)
 
     async def _retry_one_by_one(self, posts: list[_PendingPost]) -> int:
-        """One of them is poison, or its recipients' devices change all the time: alone it spoils nothing, and what was committed is a repeat."""
+        """One post makes the batch fail, or its recipients' devices change all the time. Alone it harms no other; a post that was committed is a repeat."""
         until = time.monotonic() + RETRY_ONE_BY_ONE_SECONDS
         failures = 0
         for done, post in enumerate(posts):
@@ -217,20 +216,20 @@ class Posting:
         return failures
 
     async def _store_all(self, posts: list[_PendingPost]) -> bool:
-        """False if what was believed was outdated each time, and nothing was stored."""
+        """Check and store the batch. False if the cached state was outdated each time: nothing was stored."""
         for attempt in range(MAX_ATTEMPTS):
-            beliefs = await self._load_state(posts)
-            batch = self._check_batch(posts, beliefs)
+            state = await self._load_state(posts)
+            batch = self._check_batch(posts, state)
             if batch.refused and attempt == 0:
-                # What is remembered may be outdated: nobody is refused before it was read anew.
+                # The caches may be outdated: no post is refused before they were loaded again.
                 self._invalidate_caches(batch.refused)
                 continue
             # A post becomes durable here: the store commits the whole batch in one transaction.
             # Nothing before this line is stored, and no callback says `accepted` before it.
-            stored = await self._store.post(batch.messages, beliefs.guards) if batch.posts else []
+            stored = await self._store.post(batch.messages, state.guards) if batch.posts else []
             if not isinstance(stored, Outdated):
                 await self._refuse(batch.refused)
-                await self._record_writers(_new_writers(batch, stored, beliefs))
+                await self._record_writers(_new_writers(batch, stored, state))
                 await self._answer(batch, stored)
                 return True
             self._device_lists.invalidate(stored.users)
@@ -255,20 +254,20 @@ class Posting:
                 conversation = conversations.get(ConversationId(post.checked.draft.conversation_id))
                 users |= conversation.members.keys() if conversation else set()
         lists = await self._device_lists.get(users)
-        circles = {key: ConversationMembers(lists, conversations.get(key)) for key in ids}
+        members = {key: ConversationMembers(lists, conversations.get(key)) for key in ids}
         guards = Preconditions(
             {user: recipient.epoch for user, recipient in lists.items()},
             {key: conversation.version for key, conversation in conversations.items()},
         )
-        return _CachedState(lists, circles, guards)
+        return _CachedState(lists, members, guards)
 
     def _check_batch(self, posts: list[_PendingPost], state: _CachedState) -> _Batch:
         batch = _Batch()
         now = self._clock.now()
         for post in posts:
-            circle = state.members[ConversationId(post.checked.draft.conversation_id)]
+            members = state.members[ConversationId(post.checked.draft.conversation_id)]
             try:
-                check_recipients(post.checked, circle)
+                check_recipients(post.checked, members)
                 if self._full_mailboxes.is_refused(post.checked):
                     raise MailboxFull
             except VyryError as refusal:
@@ -276,12 +275,14 @@ class Posting:
                 continue
             batch.posts.append(post)
             batch.messages.append(
-                with_quota_owner(post.checked, circle, build_message(post.checked, circle, now, self._max_life_seconds))
+                with_quota_owner(
+                    post.checked, members, build_message(post.checked, members, now, self._max_life_seconds)
+                )
             )
         return batch
 
     async def _refuse(self, refused: list[tuple[_PendingPost, VyryError]]) -> None:
-        """A repeat is answered with its stored outcome, whatever has changed since; only what is new is refused."""
+        """Answer a repeat with its stored outcome, whatever has changed since; refuse only a new post."""
         if not refused:
             return
         stored = await self._store.upkeep.load_outcomes({post.checked.key for post, _ in refused})
@@ -290,20 +291,20 @@ class Posting:
             post.callback(refusal if known is None else await self._outcome(post, known))
 
     async def _answer(self, batch: _Batch, stored: Sequence[PostOutcome]) -> None:
-        handed: list[tuple[MailboxKey, int, bytes]] = []
+        routed: list[tuple[MailboxKey, int, bytes]] = []
         for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
             post.callback(await self._outcome(post, outcome))
             if not outcome.is_repeat:
-                # What devices send of their own accord would show all members that they woke.
+                # What devices send by themselves would show all members that they woke.
                 if _is_by_person(post, message):
                     self._touched.add(ConversationId(post.checked.draft.conversation_id))
-                handed += [
+                routed += [
                     (copy.mailbox, number, message.contents[copy.content].packed)
                     for copy, number in zip(message.copies, outcome.numbers, strict=True)
                     if number is not None
                 ]
-        if handed:
-            self._router.route(handed)
+        if routed:
+            self._router.route(routed)
 
     async def _outcome(self, post: _PendingPost, stored: PostOutcome) -> Accepted | VyryError:
         if stored.fingerprint != post.checked.fingerprint:
@@ -316,12 +317,12 @@ class Posting:
 
 
 def _is_by_person(post: _PendingPost, message: Message) -> bool:
-    """Whether a person says something to others: receipts and keys, in the other lane, are sent by devices of their own accord."""
+    """Whether a person wrote to others: devices send receipts and keys by themselves, in the other lane."""
     return message.lane is Lane.MAIL and post.checked.users != {post.checked.sender.user_id}
 
 
 def _new_writers(batch: _Batch, stored: Sequence[PostOutcome], state: _CachedState) -> set[Writer]:
-    """Who has written to others by these posts."""
+    """The members that have written to others with these posts."""
     found: set[Writer] = set()
     for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
         sender, key = post.checked.sender, ConversationId(post.checked.draft.conversation_id)

@@ -1,4 +1,4 @@
-"""Route and ring: who is told that a mailbox has work, and who is told that it has mail. Both are hints; losing one costs latency only."""
+"""Route and notify: hints that a mailbox has undeposited envelopes, and that it has new entries. A lost hint costs latency only."""
 
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -11,24 +11,24 @@ from vyry.mail.store import Deposited
 from vyry.telemetry import record
 
 
-#: Higher than any connection number: the device has ended, and all its sockets with it.
+#: Higher than any connection number: the device has ended, and all its sockets are displaced.
 SESSION_ENDED: Final = (1 << 53) - 1
 
 
 class CacheTopic(IntEnum):
-    """What nodes tell each other of, so that what they remember of it is read anew."""
+    """The caches of which nodes invalidate entries for each other."""
 
-    #: Accounts: their friends, blocks or settings.
+    #: By account: friends, blocks, settings.
     ACCOUNTS = 1
-    #: Conversations: their members, or anything else of them.
+    #: By conversation: members, and everything else of it.
     CONVERSATIONS = 2
 
 
 class WorkTopic(Protocol):
-    """The way to the mailbox agents: one record per partition and flush, holding mailbox keys and never content."""
+    """The topic of the mailbox agents: work records have mailbox keys and no content."""
 
     def add(self, mailbox: MailboxKey) -> None:
-        """Put the mailbox into the next bag of its partition. Never blocks, never raises."""
+        """Put the mailbox into the next work record of its partition. Never blocks, never raises."""
         ...
 
 
@@ -113,58 +113,58 @@ class NodeSockets:
 
 
 class Notifier(Protocol):
-    """Hints between the nodes. Every method is best effort: it never raises and never takes longer than a second."""
+    """Hints between the nodes. Every method is best effort: it never raises and takes at most a second."""
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        """Tell the nodes that hold the sockets of these mailboxes."""
+        """Send a hint to the nodes that have sockets of these mailboxes."""
         ...
 
     async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
-        """This node holds the mailbox's socket from now on; an older holder is told that it is displaced."""
+        """This node has the socket of the mailbox from now on; an older socket elsewhere is displaced."""
         ...
 
     async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
-        """The socket is gone, unless a newer connection holds the mailbox already."""
+        """The socket has closed. Nothing happens if a newer connection has registered."""
         ...
 
     async def close_sockets(self, mailboxes: Collection[MailboxKey]) -> None:
-        """The devices of these mailboxes have ended: their sockets close wherever they are."""
+        """The devices of these mailboxes have ended: close their sockets on all nodes."""
         ...
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
-        """Pass a frame to the sockets of these mailboxes; answers those that were believed to be held."""
+        """Pass a frame to the sockets of these mailboxes; returns the mailboxes that have a socket as far as known."""
         ...
 
     async def invalidate(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
-        """Tell all nodes, this one first, that what they remember of these is outdated."""
+        """Invalidate these entries in the caches of all nodes, this one first."""
         ...
 
 
 class CacheInvalidation:
-    """Tells all nodes what has changed; best effort, so what is remembered has an age as well."""
+    """Invalidates caches on all nodes; best effort, so cached entries expire as well."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
 
     async def accounts_changed(self, users: Collection[UserId]) -> None:
-        """Friends, blocks or settings of these accounts are others now."""
+        """Friends, blocks or settings of these accounts have changed."""
         await self._notifier.invalidate(CacheTopic.ACCOUNTS, users)
 
     async def conversations_changed(self, ids: Collection[ConversationId]) -> None:
-        """These conversations are others now."""
+        """These conversations have changed."""
         await self._notifier.invalidate(CacheTopic.CONVERSATIONS, ids)
 
 
 class DepositQueue(Protocol):
-    """What takes dirty mailboxes: the depositor."""
+    """The queue of mailboxes to deposit: the depositor."""
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
-        """Mark mailboxes as having unnumbered envelopes, perhaps."""
+        """These mailboxes may have undeposited envelopes."""
         ...
 
 
 class Router:
-    """Route: mailboxes whose socket is here go to this node's own depositor, all others into a mailbag."""
+    """Route: a mailbox with a reader on this node goes to its depositor, every other one into a work record."""
 
     def __init__(self, work_topic: WorkTopic, *, depositor: DepositQueue, sockets: NodeSockets) -> None:
         self._work_topic = work_topic
@@ -172,7 +172,7 @@ class Router:
         self._sockets = sockets
 
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
-        """Hand over stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
+        """Route stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
         began, local_sockets = time.perf_counter(), self._sockets.current
         here: list[MailboxKey] = []
         count = 0

@@ -1,7 +1,7 @@
-"""What the mail domain asks of a database. Every method takes a batch; none is called per envelope.
+"""The database of mailboxes, as the mail domain needs it. Every method takes a batch; none is called per envelope.
 
-One contract suite (tests/contracts/test_mail_store.py) runs over memory, SQLite and PostgreSQL. When the database is away, every method
-raises `Unavailable` within 5 s; after `post` raised it, whether the batch was committed is not known and the same messages may be posted again.
+One contract suite (tests/contracts/test_mail_store_*.py) runs over memory, SQLite and PostgreSQL. While the database is down, every method raises
+`Unavailable` within 5 s. After `post` raised it, the outcome is not known: the caller posts the same messages again.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,13 +16,13 @@ from vyry.mail.capacity import CapacityRequest, Usage
 from vyry.mail.envelope import Lane, LossReason
 
 
-#: How long the outcome of a post and the fate of its copies are kept.
+#: How long the outcome of a post and the statuses of its copies are kept.
 OUTCOME_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxCaps:
-    """How much may wait in a mailbox, per lane, tombstones not counted."""
+    """The caps of a mailbox per lane; losses are not counted."""
 
     mail_entries: int = 10_000
     mail_bytes: int = 64 << 20
@@ -32,7 +32,7 @@ class MailboxCaps:
     notice_bytes: int = 1 << 20
 
     def for_lane(self, lane: Lane) -> Usage:
-        """What one lane may hold."""
+        """The caps of one lane."""
         if lane is Lane.MAIL:
             return Usage(self.mail_entries, self.mail_bytes)
         if lane is Lane.CONTROL:
@@ -68,23 +68,23 @@ class Message(NamedTuple):
     lane: Lane
     contents: Sequence[Content]
     copies: Sequence[Copy]
-    #: Whether it is worth waking a sleeping device for at once.
+    #: Whether a device without a socket gets a push at once.
     is_urgent: bool = True
-    #: In whose name it takes room: an account, or the conversation that a notice tells of. None: only the limit of the lane holds.
+    #: The account whose quota it counts against, or the conversation of a notice. None: only the cap of the lane applies.
     quota_owner: UUID | None = None
-    #: Whether it is posted in a group of sender and recipients. Of other posts the store finds out whether they come from a stranger.
+    #: Whether it was posted in a group. For other posts the store checks whether the sender is a stranger.
     is_from_acquaintance: bool = False
-    #: Where it was said; None for what the node says.
+    #: None for a notice of the node.
     conversation_id: ConversationId | None = None
 
     def capacity_request(self, copy: Copy) -> CapacityRequest:
-        """Where this copy asks for room."""
+        """The capacity that this copy needs."""
         return CapacityRequest(copy.mailbox, self.lane, self.quota_owner, self.is_from_acquaintance)
 
 
 @dataclass(frozen=True, slots=True)
 class Preconditions:
-    """What the web node believed when it checked the posts: device-list epoch by account, version by conversation."""
+    """The cached state with which the node checked the posts: device-list epoch by account, version by conversation."""
 
     epochs: Mapping[UserId, int] = field(default_factory=dict)
     versions: Mapping[ConversationId, int] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Preconditions:
 
 @dataclass(frozen=True, slots=True)
 class Outdated:
-    """A guard did not hold: nothing of the batch was stored. Load these anew, check again, post again."""
+    """A precondition failed and nothing of the batch was stored: load these again, check again, post again."""
 
     users: frozenset[UserId]
     conversations: frozenset[ConversationId]
@@ -109,7 +109,7 @@ class PostOutcome(NamedTuple):
 
 
 class Deposited(NamedTuple):
-    """One envelope that just got its number."""
+    """One envelope that just got its seq. `number` is its row key."""
 
     mailbox: MailboxKey
     seq: int
@@ -120,7 +120,7 @@ class Deposited(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """A point of a mailbox."""
+    """A point of a mailbox: all entries up to `seq`."""
 
     seq: int
     head: bytes
@@ -128,7 +128,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class MailboxState:
-    """A mailbox at one moment. `connection` counts the hellos: whoever holds a lower one was displaced."""
+    """A mailbox at one moment. `connection` counts the hellos: a socket with a lower number was displaced."""
 
     mailbox: MailboxKey
     mailbox_id: MailboxId
@@ -140,9 +140,9 @@ class MailboxState:
 
 @dataclass(frozen=True, slots=True)
 class ResumeInfo:
-    """What a device is told when it comes back: its mailbox, and the message that the store accepted from it last.
+    """What a device gets when it reconnects: its mailbox, and the last message that the store accepted from it.
 
-    A device that does not know `last_message_id` as its own works with an older copy of its state. None: there was none, or it is older than OUTCOME_DAYS.
+    A device that does not know `last_message_id` as its own has restored an older copy of its state. None: it posted nothing within OUTCOME_DAYS.
     """
 
     state: MailboxState
@@ -150,7 +150,7 @@ class ResumeInfo:
 
 
 class CollectRequest(NamedTuple):
-    """What one reader can take: entries numbered above `after`, at most `entries` of them and `size` bytes of content (the first always fits)."""
+    """Entries with a seq above `after_seq`, at most `max_entries` and `max_bytes` of content (the first entry always fits)."""
 
     mailbox: MailboxKey
     after_seq: int
@@ -159,7 +159,7 @@ class CollectRequest(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One numbered entry: an envelope (`packed`), or what is left of one (`loss`). Past its expiry an envelope reads as Loss.EXPIRED."""
+    """One entry: an envelope (`packed`), or a loss (`loss_reason`). An expired envelope reads as LossReason.EXPIRED."""
 
     mailbox: MailboxKey
     seq: int
@@ -170,7 +170,7 @@ class Entry(NamedTuple):
 
 
 class Acknowledgement(NamedTuple):
-    """A claim by a device: everything up to `seq`, whose head is `head`, is safe with me. `sent` is the highest number its connection was sent."""
+    """The device has stored everything up to `seq`, whose head is `head`. `sent_seq` is the highest seq that its connection was sent."""
 
     mailbox: MailboxKey
     seq: int
@@ -179,7 +179,7 @@ class Acknowledgement(NamedTuple):
 
 
 class CopyState(Enum):
-    """What became of one copy."""
+    """The status of one copy."""
 
     ACCEPTED = "accepted"
     DEPOSITED = "deposited"
@@ -190,109 +190,108 @@ class CopyState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CopyStatus:
-    """The state of one copy and since when, and where and when the message was posted."""
+    """The state of one copy and since when; the conversation and the time of the post."""
 
     address: DeviceAddress
     state: CopyState
     since: datetime
     accepted_at: datetime
-    #: None for a post that a node of the release before took.
     conversation_id: ConversationId | None = None
 
 
 class MailStore(Protocol):
-    """The truth about mailboxes."""
+    """The mailboxes."""
 
-    #: The rest of this store.
+    #: The methods of this store off the hot path.
     upkeep: "MailUpkeep"
 
     async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
         """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
 
-        Envelopes are stored unnumbered. Envelope numbers rise with arrival: of two posts, the one invoked after the other was answered has the higher
-        numbers, whichever node took them. A copy for which its mailbox has no room (vyry/mail/capacity.py) is skipped; so is one for an ended mailbox.
+        Envelopes are stored without a seq. Envelope numbers rise with arrival: a post that starts after another one was answered gets the higher numbers,
+        on any node. A copy is skipped when its mailbox has no capacity (vyry/mail/capacity.py) or has ended.
         When every copy of a message is skipped, it is not stored and its key stays free; its outcome has no numbers.
         Of two messages with one key in the batch, the later is a repeat of the earlier.
         """
         ...
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
-        """Number every unnumbered envelope of these mailboxes: next contiguous seq, chained head, in the order of their envelope numbers.
+        """Give every undeposited envelope of these mailboxes the next seq and the chained head, in the order of their envelope numbers.
 
-        Expired ones become Loss.EXPIRED (with their own digest), ones over a cap Loss.CAP (with CAP_DIGEST); both lose their content.
-        Runs under the locks of the mailbox rows, taken in one order: harmless when repeated or run twice at once. Envelopes of ended mailboxes are deleted.
+        Expired ones become LossReason.EXPIRED (with their own digest), ones over a cap LossReason.CAP (with CAP_DIGEST); both lose their content.
+        Runs under the locks of the mailbox rows, taken in one order: safe to repeat and to run twice at once. Deletes the envelopes of ended mailboxes.
         """
         ...
 
     async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        """Check a resume point; if it is right, count a hello, note that everything up to it was sent, and answer the state after it.
+        """Check a resume point; if it is valid, count a hello, record that everything up to it was sent, and return the state after it.
 
         Every post of this mailbox's device that was answered before the call is considered for the last message: the newest of them, or a later one.
 
-        Right is: the acknowledged point, or a later stored entry, with its head (at 0 the head may be None). Raises StaleHead with the member
-        `cursor` (a `Cursor`: the acknowledged point) when it is wrong, NotFound when the mailbox has ended; nothing changes then.
+        Valid is the acknowledged point, or a later stored entry, with its head (at 0 the head may be None). Raises StaleHead with the member
+        `cursor` (a `Cursor`: the acknowledged point) when it is not valid, NotFound when the mailbox has ended; nothing changes then.
         """
         ...
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
-        """Note that everything up to `seq` was returned to the device by REST. Never goes back."""
+        """Record that everything up to `seq` was returned to the device by REST. A lower seq changes nothing."""
         ...
 
     async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        """The states of those of these mailboxes that exist."""
+        """The states of these mailboxes, without those that do not exist."""
         ...
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
-        """Numbered entries for each want, grouped by mailbox, rising by seq, without holes. Several wants name different mailboxes."""
+        """Entries for each request, grouped by mailbox, in the order of seq, without gaps. Each request names another mailbox."""
         ...
 
     async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
-        """Delete everything up to each point whose head is right, and move the acknowledged point there.
+        """Delete everything up to each point with a valid head, and move the acknowledged point there.
 
-        Answers, per point, the acknowledged cursor after it; None (nothing changed) for one with a wrong head or beyond what was sent:
-        higher than both the point's `sent` and what was noted for the mailbox (`sent`, `open_mailbox`).
-        What is expired by now counts as expired and not as acknowledged: its reader was shown a loss.
-        A point at or below the acknowledged one changes nothing and is answered with the present cursor. Points of one call name different mailboxes.
+        Returns, per point, the acknowledged cursor after it; None (nothing changed) for a wrong head or a seq that was never sent: higher than both
+        `sent_seq` of the point and the seq recorded for the mailbox (`record_sent`, `open_mailbox`).
+        An entry that has expired counts as expired and not as acknowledged, because the device saw a loss.
+        A point at or below the acknowledged one changes nothing and gets the current cursor. Each point names another mailbox.
         """
         ...
 
     async def discard(self, mailbox: MailboxKey, seq: int) -> bool:
-        """Turn one stored, unacknowledged entry into Loss.PARKED, keeping its head. False if there is no such number. Parking a loss changes nothing."""
+        """Turn one unacknowledged entry into LossReason.PARKED and keep its head. False if there is no such seq. A loss stays as it is."""
         ...
 
 
 class MailUpkeep(Protocol):
-    """What the sweeper, the metrics, a curious sender and a device without a socket ask; off the hot path. Every store offers it as `upkeep`."""
+    """The methods for the sweeper, the metrics, receipts and REST, off the hot path: `MailStore.upkeep`."""
 
     async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
-        """Mailboxes with envelopes accepted before that moment and still unnumbered, oldest first."""
+        """Mailboxes with undeposited envelopes that were accepted before that moment, oldest first."""
         ...
 
     async def expire(self, now: datetime, limit: int) -> int:
-        """Turn at most `limit` numbered envelopes past their expiry into Loss.EXPIRED; answers how many."""
+        """Turn at most `limit` deposited envelopes past their expiry into LossReason.EXPIRED; returns how many."""
         ...
 
     async def delete_old_outcomes(self, before: datetime, limit: int) -> int:
-        """Delete at most `limit` message outcomes and fates from before that moment; answers how many rows went."""
+        """Delete at most `limit` message outcomes and copy statuses from before that moment; returns how many rows."""
         ...
 
     async def copy_statuses(self, account: UserId, message_id: MessageId) -> list[CopyStatus] | None:
-        """What became of each copy of a message some device of this account sent; None if there is no such message (any more).
+        """The status of each copy of a message that a device of this account sent; None if there is no such message (any more).
 
-        A copy whose time is up is told as expired, also before the sweeper comes by. Only of its own devices is all of it told to the account (Receipts).
+        A copy past its expiry is reported as expired, also before the sweeper has run. `Receipts` filters what the account may see of it.
         """
         ...
 
     async def load_outcomes(
         self, keys: Collection[tuple[MailboxKey, MessageId]]
     ) -> dict[tuple[MailboxKey, MessageId], PostOutcome]:
-        """The stored outcomes of those of these (sender, message_id) that were accepted; each `is_repeat`."""
+        """The stored outcomes of the accepted ones of these (sender, message_id); each `is_repeat`."""
         ...
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
-        """What `MailStore.open_mailbox` would answer, without a hello; None if there is no such mailbox."""
+        """What `MailStore.open_mailbox` would return, without a hello; None if there is no such mailbox."""
         ...
 
     async def measure_backlog(self) -> tuple[int, float]:
-        """For the metrics: numbered entries waiting in all mailboxes (an estimate is fine), and the age in seconds of the oldest unnumbered envelope."""
+        """For the metrics: the deposited entries in all mailboxes (an estimate), and the age in seconds of the oldest undeposited envelope."""
         ...

@@ -1,1 +1,1 @@
-"""operator."""
+"""What operators do and see: accounts, audit log, secrets, restore detection, health."""

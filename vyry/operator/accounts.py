@@ -1,4 +1,4 @@
-"""What operators see of accounts and do to them, straight in the database: each act in one transaction with its line in the log."""
+"""What operators see of accounts, and what they do to them. An action and its line in the log are one transaction; `find_account` is not logged."""
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,7 @@ from uuid import UUID
 from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.accounts.account import EndedDevice
-from vyry.accounts.events import AccountEvent, EventName
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import AccountEvent, EventName, OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber
 from vyry.errors import NotFound
 from vyry.kernel.ids import UserId
@@ -19,11 +18,11 @@ from vyry.storage.account_deletion import delete_account
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.devices import end_devices
+from vyry.storage.locks import lock_account
 from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
 
 _PAGE: Final = 200
-_LOCK: Final = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_sealed"
 _SUSPEND: Final = "UPDATE account SET suspended_at = $2 WHERE id = $1 AND suspended_at IS NULL RETURNING id"
 _RESUME: Final = "UPDATE account SET suspended_at = NULL WHERE id = $1 AND suspended_at IS NOT NULL RETURNING id"
 _UNWARN: Final = "UPDATE device SET idle_warned_at = NULL WHERE account_id = $1 AND ended_at IS NULL"
@@ -48,7 +47,7 @@ _BEFORE_ALL: Final = UUID(int=0)
 
 @dataclass(frozen=True, slots=True)
 class DeviceDetails:
-    """A live device as operators see it. `waiting` counts the entries in its mailbox."""
+    """A live device as operators see it; `waiting` counts the entries in its mailbox."""
 
     device_id: int
     name: str
@@ -61,12 +60,12 @@ class DeviceDetails:
 
 @dataclass(frozen=True, slots=True)
 class AccountDetails:
-    """An account as operators see it: nothing that it wrote, and of its number no more than its owner is shown."""
+    """An account as operators see it: no content, and the phone number as its owner sees it."""
 
     user_id: UUID
     username: str | None
     display_name: str | None
-    #: None without the pepper.
+    #: None if the pepper is not given.
     phone_number: PhoneNumber | None
     created_at: datetime
     suspended_at: datetime | None
@@ -78,7 +77,7 @@ class AccountDetails:
 
 @dataclass(frozen=True, slots=True)
 class AccountSummary:
-    """One account of all."""
+    """One line of the list of accounts."""
 
     user_id: UUID
     username: str | None
@@ -89,7 +88,7 @@ class AccountSummary:
 
 
 async def find_account(identifier: UUID | PhoneNumber | str, pepper: Pepper | None) -> UserId:
-    """The account with this id, number or username. A number is found with the pepper only. Raises NotFound, Unavailable."""
+    """The account with this id, number or username; a number needs the pepper. Raises NotFound, Unavailable."""
     value: object = identifier
     match identifier:
         case UUID():
@@ -106,7 +105,7 @@ async def find_account(identifier: UUID | PhoneNumber | str, pepper: Pepper | No
 
 
 async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorAction) -> AccountDetails:
-    """The account; that it was looked at is noted. Raises NotFound."""
+    """The account; logs that the operator looked at it. Raises NotFound."""
     async with transaction() as tx:
         await record_action(tx, act)
         found = await fetch(tx, _ACCOUNT, user_id)
@@ -129,7 +128,7 @@ async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorActi
 
 
 async def list_accounts(act: OperatorAction) -> AsyncIterator[AccountSummary]:
-    """All accounts, oldest first, a page at a time; that they were listed is noted."""
+    """All accounts, oldest first; loads a page at a time. The listing is logged before the first page, in a transaction of its own."""
     async with transaction() as tx:
         await record_action(tx, act)
     after = _BEFORE_ALL
@@ -144,14 +143,14 @@ async def list_accounts(act: OperatorAction) -> AsyncIterator[AccountSummary]:
 
 
 async def record_number_shown(user_id: UserId, act: OperatorAction) -> None:
-    """Note, also for the owner, that the number was looked at in full."""
+    """Log, also for the owner, that the operator saw the whole number. Raises NotFound."""
     async with transaction() as tx:
         await _lock_account(tx, user_id)
         await _record_action(tx, user_id, "numberShown", act)
 
 
 async def suspend_account(user_id: UserId, act: OperatorAction) -> bool:
-    """Let no token of the account be good until it is resumed; False if it is suspended already. Raises NotFound."""
+    """Refuse all tokens of the account until it is resumed; returns False if it is suspended already. Raises NotFound."""
     async with transaction() as tx:
         await _lock_account(tx, user_id)
         if not await fetch(tx, _SUSPEND, user_id, act.at):
@@ -161,19 +160,19 @@ async def suspend_account(user_id: UserId, act: OperatorAction) -> bool:
 
 
 async def resume_account(user_id: UserId, act: OperatorAction) -> bool:
-    """Let it go on as if nothing had been; False if it is not suspended. Raises NotFound."""
+    """End the suspension; returns False if there is none. Raises NotFound."""
     async with transaction() as tx:
         await _lock_account(tx, user_id)
         if not await fetch(tx, _RESUME, user_id):
             return False
-        # Its devices could not be used meanwhile: who was warned of it gets another week.
+        # Its devices could not be used meanwhile, so the warning about idle devices starts again.
         await fetch(tx, _UNWARN, user_id)
         await _record_action(tx, user_id, "resumed", act)
     return True
 
 
 async def end_all_devices(user_id: UserId, act: OperatorAction) -> Sequence[EndedDevice]:
-    """End all devices of the account: its owner signs up again. Answers those that ended. Raises NotFound."""
+    """End all devices of the account: its owner must sign up again. Returns the devices that ended. Raises NotFound."""
     async with transaction() as tx:
         await _lock_account(tx, user_id)
         live = [to_uuid(row["id"]) for row in await fetch(tx, _LIVE, user_id)]
@@ -183,7 +182,7 @@ async def end_all_devices(user_id: UserId, act: OperatorAction) -> Sequence[Ende
 
 
 async def delete_account_as_operator(user_id: UserId, pepper: Pepper | None, act: OperatorAction) -> None:
-    """Delete the account as its owner would: the sweeper clears away the rest. Raises NotFound."""
+    """Delete the account as its owner would. Raises NotFound."""
     async with transaction() as tx:
         sealed = await _lock_account(tx, user_id)
         hashes: Collection[str] = pepper.hide(pepper.unseal(sealed)).hashes.values() if pepper else ()
@@ -192,17 +191,16 @@ async def delete_account_as_operator(user_id: UserId, pepper: Pepper | None, act
 
 
 async def _record_action(tx: BaseDBAsyncClient, user_id: UserId, name: EventName, act: OperatorAction) -> None:
-    """For the owner, and for the log."""
     await record_event(tx, AccountEvent(user_id, name, act.at))
     await record_action(tx, act)
 
 
 async def _lock_account(tx: BaseDBAsyncClient, user_id: UserId) -> bytes:
-    """Lock the account; answers its sealed number. Raises NotFound."""
-    found = await fetch(tx, _LOCK, user_id)
-    if not found:
+    """Lock the account; returns its sealed phone number. Raises NotFound."""
+    account = await lock_account(tx, user_id)
+    if account is None:
         raise NotFound
-    return bytes(found[0]["phone_sealed"])
+    return bytes(account["phone_sealed"])
 
 
 def _device(row: dict[str, Any]) -> DeviceDetails:

@@ -1,4 +1,4 @@
-"""The operator's listener: metrics and readiness, on loopback unless told otherwise, never on the public one."""
+"""The HTTP server for the operator: metrics and readiness, by default on the loopback interface, never on the public port."""
 
 import errno
 import socket
@@ -15,14 +15,14 @@ from vyry.operator.health import Health
 from vyry.telemetry import log, render_metrics
 
 
-#: How many ports further a process looks: each has a listener of its own, and several may live on one host.
+#: How many ports a process tries: each process of a host needs its own.
 _TRIES: Final = 64
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
 async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
-    """Answer `GET /metrics` and `GET /ready` while the block lasts; yields the port: the one asked for, or the next free one."""
+    """Serve `GET /metrics` and `GET /ready` while the block lasts; yields the port, the configured one or the next free one."""
 
     async def metrics(_: web.Request) -> web.Response:
         await health.check()
@@ -41,16 +41,16 @@ async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int
     await runner.setup()
     try:
         taken = await _bind_free_port(runner, host, port)
-        log.info("metrics", host=host, port=taken)
+        log.info("admin_server_listening", host=host, port=taken)
         yield taken
     finally:
         await runner.cleanup()
 
 
 def _host_check_middleware(names: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Answer requests for these names and the address that was connected to, and those of HTTP/1.0 that name no host.
+    """Serve requests whose Host is one of these names or the address of the connection, and requests of HTTP/1.0 without Host.
 
-    A page whose name was made to resolve to this listener (DNS rebinding) asks for its own name, and gets nothing.
+    A web page whose name resolves to this server (DNS rebinding) sends its own name as Host and gets 421.
     """
 
     @web.middleware

@@ -1,4 +1,4 @@
-"""The log of operators' acts. The database refuses to change or delete a line (migration 0002), also to Vyry itself."""
+"""The log of operator actions. A trigger of the database refuses to change or delete a line, also for Vyry itself."""
 
 from collections.abc import AsyncIterator
 from datetime import datetime
@@ -6,19 +6,19 @@ from typing import Final
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.storage.database import database_guard
 from vyry.storage.models import OperatorActionRow
 
 
 _PAGE: Final = 500
-#: What the columns hold; a longer reason is cut rather than lost.
+#: The sizes of the columns; longer texts are cut.
 _OPERATOR: Final = 100
 _REASON: Final = 500
 
 
 async def record_action(tx: BaseDBAsyncClient, act: OperatorAction) -> None:
-    """Write the line, in the transaction that does what it tells of."""
+    """Write the line in the transaction of the action."""
     _ = await OperatorActionRow.create(
         tx,
         at=act.at,
@@ -30,13 +30,13 @@ async def record_action(tx: BaseDBAsyncClient, act: OperatorAction) -> None:
 
 
 async def has_action(act: str) -> bool:
-    """Whether any operator did this, ever. Raises Unavailable."""
+    """Whether any operator has ever done this. Raises Unavailable."""
     async with database_guard():
         return await OperatorActionRow.filter(act=act).exists()
 
 
 async def read_acts(since: datetime | None) -> AsyncIterator[OperatorAction]:
-    """All lines from that moment on, oldest first, a page at a time. Raises Unavailable."""
+    """All lines since then, oldest first; loads a page at a time. Raises Unavailable."""
     after = 0
     while True:
         lines = (

@@ -1,6 +1,6 @@
-"""Whether what the node stands on answers: for /ready and `vyry check`. Each probe is a fresh connection and takes 2 s at most.
+"""The state of the database, Redis and Kafka, for /ready and `vyry check`. Each probe opens a connection and takes at most 2 s.
 
-A `problem` is for people: it names neither address nor user nor secret.
+A `problem` is a text for the operator; it contains no address, user or secret.
 """
 
 import asyncio
@@ -18,34 +18,34 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from redis.exceptions import AuthenticationError, RedisError
 
+from vyry.kafka.url import topic_name
 from vyry.kafka.work_topic import client_options
-from vyry.mail.work_record import topic_name
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
 from vyry.telemetry import DEPENDENCY_UP
 
 
 PROBE_TIMEOUT_SECONDS: Final = 2.0
-#: /ready is open to everybody: however often it is asked, the services are asked once in this time.
+#: /ready needs no token: however often it is requested, the services are probed once in this time.
 CACHE_SECONDS: Final = 1.0
 _PROBLEM_TEXTS: Final[Mapping[type[Exception], str]] = {
-    ssl.SSLCertVerificationError: "its certificate is none that the node trusts",
+    ssl.SSLCertVerificationError: "the node does not trust its certificate",
     TimeoutError: f"it did not answer within {PROBE_TIMEOUT_SECONDS:.0f} s",
-    asyncpg.InvalidAuthorizationSpecificationError: "it refused the user or the password",
+    asyncpg.InvalidAuthorizationSpecificationError: "it rejected the user or the password",
     asyncpg.InvalidCatalogNameError: "it has no database of this name",
-    AuthenticationError: "it refused the user or the password",
+    AuthenticationError: "it rejected the user or the password",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """One service. Without one that `is_needed` no request can be answered; without the others mail is late."""
+    """One service. The node serves no request without one that `is_needed`; without the others mail is late."""
 
     name: str
     is_needed: bool
     is_up: bool
     problem: str = ""
-    #: What answered, such as "PostgreSQL 15.18".
+    #: For example "PostgreSQL 15.18".
     version: str = ""
 
 
@@ -59,7 +59,7 @@ class Health:
         self._turn = asyncio.Lock()
 
     async def check(self) -> list[Dependency]:
-        """The database, then Redis and Kafka where there are any."""
+        """The database, then Redis and Kafka if they are configured."""
         async with self._turn:
             if time.monotonic() >= self._until:
                 self._found = await probe(*self._urls)
@@ -70,7 +70,7 @@ class Health:
 
 
 async def probe(database: str, redis: str | None = None, kafka: str | None = None) -> list[Dependency]:
-    """Ask the services with these URLs, all at once."""
+    """Probe the services with these URLs concurrently."""
     asked: list[tuple[str, Callable[[str], Awaitable[str]], str | None]] = [
         ("database", _database, database),
         ("redis", _redis, redis),
@@ -97,7 +97,7 @@ async def _probe(name: str, ask: Callable[[str], Awaitable[str]], url: str) -> D
 
 
 class _TopicMissing(Exception):
-    """It answers, but what the node needs of it is not there."""
+    """Kafka is up, but the topic does not exist."""
 
 
 async def _database(url: str) -> str:

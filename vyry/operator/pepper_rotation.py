@@ -1,4 +1,4 @@
-"""Numbers move to another pepper, a batch at a time, while nodes sign people up."""
+"""Rehashes phone numbers with another pepper, a batch at a time, while the nodes run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper
 from vyry.errors import Unavailable
 from vyry.operator.audit import record_action
@@ -21,46 +21,46 @@ _BATCH: Final = 500
 _PAGE: Final = f"""
     SELECT id, phone_sealed, pepper_id FROM account
     WHERE id > $1 AND pepper_id <> $2 AND deleted_at IS NULL ORDER BY id LIMIT {_BATCH:d}"""
-#: A sign-up may have moved the account meanwhile: then there is nothing to do.
+#: A sign-up may have rehashed the number meanwhile: then no row matches.
 _MOVE: Final = "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3 WHERE id = $4 AND pepper_id = $5 RETURNING id"
 _OLDER: Final = "SELECT count(*) AS n FROM account WHERE pepper_id <> $1 AND deleted_at IS NULL"
 _FORGET: Final = """
     DELETE FROM pepper WHERE id = $1 AND EXISTS (SELECT 1 FROM pepper newer WHERE newer.id > $1 AND newer.used_from < $2) RETURNING id"""
 _IN_USE_CHECKS: Final = {
-    "accounts are under it: run `vyry rotate-pepper` to its end.": "SELECT count(*) AS n FROM account WHERE pepper_id = $1 AND deleted_at IS NULL",
-    "PINs are under it: each moves when its owner gives it next.": "SELECT count(*) AS n FROM account_pin WHERE pepper_id = $1",
+    "accounts still use it: run `vyry rotate-pepper` to completion.": "SELECT count(*) AS n FROM account WHERE pepper_id = $1 AND deleted_at IS NULL",
+    "PINs still use it: each is hashed with the new pepper when its owner enters it next.": "SELECT count(*) AS n FROM account_pin WHERE pepper_id = $1",
 }
 
 
 class PepperInUse(Exception):
-    """A pepper cannot be forgotten; the text says why."""
+    """The pepper cannot be retired; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class RehashResult:
-    """How many numbers moved, and how many are under a pepper that is not known here."""
+    """How many numbers were rehashed, and how many could not be read because this node lacks their pepper."""
 
     moved: int
     unreadable: int
 
 
 async def count_on_older_peppers(pepper_id: int) -> int:
-    """How many accounts are under another pepper. Raises Unavailable."""
+    """How many accounts use another pepper. Raises Unavailable."""
     async with database_guard():
         return int((await fetch(connection(), _OLDER, pepper_id))[0]["n"])
 
 
 async def activate_pepper(pepper: PepperEntry, act: OperatorAction) -> None:
-    """Have every node use this pepper from its moment on. Raises Unavailable."""
+    """Make every node use this pepper from `used_from` on. Raises Unavailable."""
     async with transaction() as tx:
         await add_pepper(tx, pepper)
         await record_action(tx, act)
 
 
 async def rehash_numbers(pepper: Pepper, pepper_id: int, report_progress: Callable[[int, int], None]) -> RehashResult:
-    """Hash and seal every number under this pepper, which is in use; `tell` hears how many of how many are done. Raises Unavailable.
+    """Hash and encrypt every number with this pepper, which is in use. Raises Unavailable.
 
-    Begun again it goes on: what has moved is not looked at twice.
+    `report_progress` gets the numbers done and the total. A second run continues where the first one stopped.
     """
     total, moved, unreadable, last = await count_on_older_peppers(pepper_id), 0, 0, UUID(int=0)
     while True:
@@ -88,12 +88,12 @@ async def _rehash_account(tx: BaseDBAsyncClient, pepper: Pepper, row: dict[str, 
 
 
 async def retire_pepper(pepper_id: int, before: datetime, act: OperatorAction) -> None:
-    """Have the installation forget a pepper whose successor came into use before that moment. Raises StillNeeded, Unavailable."""
+    """Delete a pepper whose successor came into use before then. Raises PepperInUse, Unavailable."""
     async with transaction() as tx:
         gone = await fetch(tx, _FORGET, pepper_id, before)
         for what, count in _IN_USE_CHECKS.items():
             if needed := (await fetch(tx, count, pepper_id))[0]["n"]:
                 raise PepperInUse(f"{needed} {what}")
         if not gone:
-            raise PepperInUse("it is in use, unknown, or its successor has been in use for less than an hour.")
+            raise PepperInUse("it is in use, it is unknown, or its successor has been in use for less than an hour.")
         await record_action(tx, act)

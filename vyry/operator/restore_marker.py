@@ -1,4 +1,4 @@
-"""The two places of the marks that tell whether a database is older than it was: the table `witness`, and a file in the data folder."""
+"""The restore marker, stored in the table `witness` and in a file of the data folder: if they differ, the database was restored from a backup."""
 
 import asyncio
 import fcntl
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid5
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.devices.restore_detection import RestoreMarkers
 from vyry.errors import Unavailable
 from vyry.kernel.atomic_files import replace_file
@@ -23,7 +23,7 @@ from vyry.telemetry import log
 
 LOCK_TIMEOUT_SECONDS: Final = 4.0
 _PAUSE_SECONDS: Final = 0.005
-#: The row of the database itself: its mark is its fingerprint.
+#: The row of the database itself: its marker is the fingerprint of the database.
 _DATABASE: Final = UUID("00000000-0000-0000-0000-000000000001")
 _FINGERPRINT: Final = """
     SELECT s.system_identifier::text || ' ' || c.timeline_id || ' ' || d.oid || ' ' || 'witness'::regclass::oid AS fingerprint
@@ -32,7 +32,7 @@ _MARK: Final = "SELECT mark FROM witness WHERE node = $1"
 _ADVANCE: Final = "UPDATE witness SET mark = $3, at = $4 WHERE node = $1 AND mark = $2 RETURNING node"
 _ADOPT: Final = """
     INSERT INTO witness (node, mark, at) VALUES ($1, $2, $3) ON CONFLICT (node) DO UPDATE SET mark = excluded.mark, at = excluded.at"""
-#: As every change of keys this begins with the rows of the accounts.
+#: Like every change of keys this locks the accounts first.
 _NEXT_ACCOUNTS: Final = """
     UPDATE account SET device_list_epoch = device_list_epoch
     WHERE id IN (SELECT id FROM account WHERE id > $1 ORDER BY id LIMIT $2) RETURNING id"""
@@ -44,7 +44,7 @@ _OWNERS: Final = "SELECT DISTINCT account_id FROM device WHERE mailbox = ANY($1)
 
 
 class TortoiseRestoreMarkers:
-    """LedgerStore on PostgreSQL or SQLite."""
+    """MarkerStore on PostgreSQL or SQLite."""
 
     async def load_marker(self, node: UUID) -> UUID | None:
         async with database_guard():
@@ -81,7 +81,7 @@ class TortoiseRestoreMarkers:
             await record_action(tx, OperatorAction(now, operator, "restored", reason))
 
     async def _fingerprint(self) -> UUID | None:
-        """What no copy of this database has: which server, which time line of it, which database, which table. None on SQLite, which has no such thing."""
+        """Identifies this database: a copy of it on another server or timeline has another fingerprint. None on SQLite, which has none."""
         if connection().capabilities.dialect == "sqlite":
             return None
         async with database_guard():
@@ -90,13 +90,13 @@ class TortoiseRestoreMarkers:
 
 
 class RestoreMarkerFile:
-    """Folder: one small file, replaced as a whole. A folder that cannot be written keeps the marks for the life of this process."""
+    """MarkerFile in a folder: one small file, replaced as a whole. If the folder cannot be written, the marker lives as long as this process."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "witness"
-        self._kept: RestoreMarkers | None = None
+        self._cached: RestoreMarkers | None = None
         self._lock: int | None = None
-        self._is_told = False
+        self._is_logged = False
 
     async def lock(self) -> None:
         until = time.monotonic() + LOCK_TIMEOUT_SECONDS
@@ -106,7 +106,7 @@ class RestoreMarkerFile:
             except BlockingIOError:
                 # Another process of this machine has it for some milliseconds.
                 if time.monotonic() > until:
-                    raise Unavailable("The witness file is in use.") from None
+                    raise Unavailable("The restore-marker file (`witness`) is in use.") from None
                 await asyncio.sleep(_PAUSE_SECONDS)
             except OSError as problem:
                 self._warn_once(problem)
@@ -121,19 +121,19 @@ class RestoreMarkerFile:
 
     async def read(self) -> RestoreMarkers | None:
         if self._lock is None:
-            return self._kept
+            return self._cached
         try:
-            said = json.loads(await asyncio.to_thread(self._path.read_text))
-            pending = UUID(said["pending"]) if said["pending"] else None
-            return RestoreMarkers(UUID(said["node"]), UUID(said["sure"]), pending, int(said["burns"]))
+            fields = json.loads(await asyncio.to_thread(self._path.read_text))
+            pending = UUID(fields["pending"]) if fields["pending"] else None
+            return RestoreMarkers(UUID(fields["node"]), UUID(fields["sure"]), pending, int(fields["burns"]))
         except FileNotFoundError:
-            return self._kept
+            return self._cached
         except (OSError, ValueError, TypeError, KeyError) as problem:
-            # Who may have put another file there wants keys to be handed out twice: nothing is handed out until somebody has looked.
-            raise Unavailable("The witness file cannot be read.") from problem
+            # A manipulated file could make the node hand out a prekey twice, so it hands out none until the operator has checked.
+            raise Unavailable("The restore-marker file (`witness`) cannot be read.") from problem
 
     async def write(self, marks: RestoreMarkers) -> None:
-        self._kept = marks
+        self._cached = marks
         if self._lock is None:
             return
         pending = str(marks.pending) if marks.pending else None
@@ -143,7 +143,7 @@ class RestoreMarkerFile:
         try:
             await asyncio.to_thread(replace_file, self._path, text.encode())
         except OSError as problem:
-            raise Unavailable("The witness file cannot be written.") from problem
+            raise Unavailable("The restore-marker file (`witness`) cannot be written.") from problem
 
     def _lock_file(self) -> int:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -156,6 +156,6 @@ class RestoreMarkerFile:
         return lock
 
     def _warn_once(self, problem: OSError) -> None:
-        if not self._is_told:
-            log.warning("witness", outcome="not kept", error=type(problem).__name__)
-        self._is_told = True
+        if not self._is_logged:
+            log.warning("restore_marker_not_written", error=type(problem).__name__)
+        self._is_logged = True

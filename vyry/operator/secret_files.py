@@ -57,7 +57,7 @@ def read_peppers(content: bytes) -> dict[int, bytes]:
     try:
         found = {each.id: _decode_secret(each.secret) for each in _Peppers.model_validate_json(content).peppers}
     except (ValidationError, ValueError):
-        raise BadSecretFile("The pepper file is no ring of peppers: put a copy of it back.") from None
+        raise BadSecretFile("The pepper file is malformed: restore it from a backup.") from None
     return found
 
 
@@ -76,7 +76,7 @@ def read_signing_keys(path: Path, jwt_secret: bytes) -> list[SigningKey]:
         return [_signing_key(each, jwt_secret) for each in found]
     except (ValidationError, ValueError):
         raise BadSecretFile(
-            f"{path} is no ring of keys: put a copy of it back, or remove it to sign with JWT_SECRET."
+            f"{path} is malformed: restore it from a backup, or remove it to sign with JWT_SECRET."
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Keeps a node up with its operator: rings of peppers and keys change while it runs."""
+"""Reloads peppers and signing keys while the node runs."""
 
 import asyncio
 from contextlib import suppress
@@ -15,24 +15,24 @@ from vyry.storage.peppers import PepperEntry, add_first_pepper, current_pepper_i
 from vyry.telemetry import log
 
 
-#: A node knows what stands in its files and in the database after so long: what it is to use begins later.
+#: Every node has read its files and the database within this time; a new pepper or key is used only after it.
 RELOAD_SECONDS: Final = 2.0
 _Stamp = tuple[int, int, int]
 
 
 @dataclass(slots=True)
 class SecretFile:
-    """A file that is read again when it is another one."""
+    """Notices when a file was replaced."""
 
     path: Path
     _stamp: _Stamp | None = None
 
     def has_changed(self) -> bool:
-        """Whether it is there, and not the one that was seen last."""
+        """Whether the file exists and is not the one of the last call."""
         try:
             found = self.path.stat()
         except OSError:
-            # What was known stays: a file that is being copied may be gone for a moment.
+            # A file that is being copied may be missing for a moment.
             return False
         stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         is_new, self._stamp = stamp != self._stamp, stamp
@@ -40,31 +40,33 @@ class SecretFile:
 
 
 class SecretReloader:
-    """Reads both files again when they change, and asks the database which peppers the installation uses."""
+    """Reads both files again when they change, and the peppers of the installation from the database."""
 
     def __init__(
         self, files: tuple[Path, Path], rings: tuple[KeyRing, Pepper], jwt_secret: bytes, clock: Clock
     ) -> None:
         self._key_file, self._pepper_file = (SecretFile(path) for path in files)
         self._keys, self._pepper = rings
-        self._first = jwt_secret
+        self._jwt_secret = jwt_secret
         self._clock = clock
         self._peppers: dict[int, bytes] = {}
         self._lacking: int | None = None
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Reload until cancelled."""
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
             with suppress(Unavailable):
                 await self.reload()
 
     async def reload(self) -> None:
-        """Learn what is new. A file that cannot be understood changes nothing. Raises Unavailable."""
-        try:
-            self._read_files()
-        except (BadSecretFile, OSError) as problem:
-            log.error("ring", problem=type(problem).__name__)
+        """Load what has changed. A file that cannot be read or parsed changes nothing. Raises Unavailable."""
+        for file, load in ((self._key_file, self._load_keys), (self._pepper_file, self._load_peppers)):
+            try:
+                if file.has_changed():
+                    load()
+            except (BadSecretFile, OSError) as problem:
+                log.error("secret_reload_failed", path=file.path.name, problem=type(problem).__name__)
         if not self._peppers:
             return
         prints = {number: fingerprint(secret) for number, secret in self._peppers.items()}
@@ -75,32 +77,32 @@ class SecretReloader:
             used = await list_peppers()
         self._apply_peppers(current_pepper_id(prints, used, self._clock.now()), prints, used)
 
-    def _read_files(self) -> None:
-        if self._key_file.has_changed():
-            self._keys.replace(read_signing_keys(self._key_file.path, self._first))
-        if self._pepper_file.has_changed():
-            self._peppers = read_peppers(read_secret(self._pepper_file.path))
+    def _load_keys(self) -> None:
+        self._keys.replace(read_signing_keys(self._key_file.path, self._jwt_secret))
+
+    def _load_peppers(self) -> None:
+        self._peppers = read_peppers(read_secret(self._pepper_file.path))
 
     def _apply_peppers(self, pepper_id: int | None, prints: dict[int, str], used: list[PepperEntry]) -> None:
-        right = {each.pepper_id: each.fingerprint for each in used}
-        ring = {
+        known = {each.pepper_id: each.fingerprint for each in used}
+        usable = {
             number: secret
             for number, secret in self._peppers.items()
-            if right.get(number, prints[number]) == prints[number]
+            if known.get(number, prints[number]) == prints[number]
         }
-        current = min(ring, default=0) if pepper_id is None else pepper_id
-        self._pepper.replace(ring, current)
-        lacking = None if current in ring else current
+        current = min(usable, default=0) if pepper_id is None else pepper_id
+        self._pepper.replace(usable, current)
+        lacking = None if current in usable else current
         if lacking is not None and lacking != self._lacking:
-            # Sign-ups get 503 until the file is put right: better than accounts that no other node finds.
+            # Sign-ups get 503 until the file is correct: otherwise this node would create accounts that no other node finds.
             log.error(
-                "pepper",
+                "pepper_missing",
                 problem="VYRY_PEPPER_FILE lacks a pepper that this installation uses: copy the file of the other nodes",
             )
         self._lacking = lacking
 
 
 def read_secret(path: Path) -> bytes:
-    """A secret as the settings read it: text without the white space around it, or any bytes."""
+    """Read a secret as the settings do: text without surrounding white space, or any bytes."""
     raw = path.read_bytes()
     return (raw.strip() if raw.isascii() else raw).decode("latin-1").encode()

@@ -1,4 +1,4 @@
-"""Numbers that a release before this one stored in another form than the canonical one: their accounts, and which of them share a number with another account."""
+"""Finds phone numbers that an older release stored in a form that is not canonical, and accounts that share a number because of it."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from vyry.accounts.operator_actions import OperatorAction
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper, PhoneNumber
 from vyry.errors import Unavailable
 from vyry.kernel.phone_numbers import InvalidPhoneNumber, normalize_number
@@ -18,7 +18,7 @@ from vyry.storage.raw_sql import fetch, to_uuid
 _BATCH: Final = 2_000
 _PAGE: Final = f"SELECT id, phone_sealed FROM account WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT {_BATCH:d}"
 _BY_HASHES: Final = "SELECT id FROM account WHERE phone_hash = ANY($1) AND deleted_at IS NULL"
-#: A sign-up may have made the other account meanwhile: then it stays, and is found as a double.
+#: A sign-up may have created the other account meanwhile: then no row matches, and the next scan finds a duplicate.
 _STORE: Final = """
     UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3
     WHERE id = $4 AND deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM account other WHERE other.phone_hash = ANY($5)) RETURNING id"""
@@ -26,7 +26,7 @@ _STORE: Final = """
 
 @dataclass(frozen=True, slots=True)
 class NumberScan:
-    """`doubled`: groups of accounts that one number has. `outdated`: an account that has its number alone, and the canonical form of it. `unreadable`: without a number that could be read."""
+    """`duplicated`: groups of accounts with one number. `outdated`: accounts to correct, with the canonical number. `unreadable`: how many numbers cannot be decrypted or parsed."""
 
     duplicated: Sequence[tuple[UUID, ...]]
     outdated: Sequence[tuple[UUID, PhoneNumber]]
@@ -34,9 +34,9 @@ class NumberScan:
 
 
 async def scan_numbers(pepper: Pepper) -> NumberScan:
-    """Read every number, and find those that are not in canonical form. Raises Unavailable.
+    """Read every number and find those that are not canonical. Raises Unavailable.
 
-    Two canonical numbers are never the same (the database holds their hashes unique), so only the others are looked up.
+    Two accounts never have the same canonical number (the hash is unique), so only the other numbers are looked up.
     """
     others: dict[str, list[UUID]] = defaultdict(list)
     unreadable = 0
@@ -62,7 +62,7 @@ async def scan_numbers(pepper: Pepper) -> NumberScan:
 
 
 async def store_canonical_numbers(pepper: Pepper, found: NumberScan, act: OperatorAction) -> int:
-    """Store the outdated numbers in canonical form, so that their owners can sign in again; answers how many. Raises Unavailable."""
+    """Store the outdated numbers in canonical form, so that their owners can sign in again; returns how many. Raises Unavailable."""
     stored = 0
     async with transaction() as tx:
         await record_action(tx, act)

@@ -37,16 +37,16 @@ class RedisGuard:
         except Unavailable:
             return None
 
-    async def require(self, call: Callable[[], Awaitable[_T]]) -> _T:
-        """Returns what the call returns. Raises Unavailable while Redis is down."""
+    async def require(self, call: Callable[[], Awaitable[_T]], message: str = "Redis is unavailable.") -> _T:
+        """Returns what the call returns. Raises Unavailable with this message while Redis is down."""
         if self.seconds_until_retry > 0:
-            raise self.unavailable()
+            raise self.unavailable(message)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 answer = await call()
         except REDIS_ERRORS as problem:
             self._silent_until = time.monotonic() + self.record_failure(problem)
-            raise self.unavailable() from problem
+            raise self.unavailable(message) from problem
         self._outage.record_success()
         return answer
 
@@ -55,10 +55,9 @@ class RedisGuard:
         """How long calls fail without an attempt; 0 while Redis is up."""
         return max(0.0, self._silent_until - time.monotonic())
 
-    def unavailable(self) -> Unavailable:
+    def unavailable(self, message: str) -> Unavailable:
         """The error for a request that needs Redis."""
-        wait = math.ceil(self.seconds_until_retry)
-        return Unavailable("Redis is unavailable.", retry_after_seconds=max(1, wait))
+        return Unavailable(message, retry_after_seconds=max(1, math.ceil(self.seconds_until_retry)))
 
     def record_failure(self, problem: BaseException) -> float:
         """Note a failure outside `call`; returns the seconds to wait before the next attempt."""

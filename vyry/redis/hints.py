@@ -1,7 +1,7 @@
-"""What nodes say to each other over Redis: the byte form of a hint, and the scripts that decide in one step who is told.
+"""Hints between nodes: their byte form, and the scripts that find the nodes of mailboxes and publish to them.
 
-A mailbox that is held has a leased key `where`: the node's name, a colon, the connection number. A hint on a node's channel is one byte what, 4 bytes
-length of the argument, the argument (the frame of a relay, the number of a displacement, what changed), then packed mailbox keys.
+A mailbox with a socket has a leased key `where`: name of the node, colon, connection number. A hint on the channel of a node consists of one byte kind, 4
+bytes length of the argument, the argument (frame of a relay, number of a displacement, what changed), and packed mailbox keys.
 """
 
 import struct
@@ -16,7 +16,8 @@ from vyry.mail.routing import CacheTopic
 from vyry.mail.work_record import pack, unpack
 
 
-#: KEYS: where each mailbox is. ARGV: prefix of the channels, head of the hint, then the packed key of each mailbox. Answers which were held.
+#: KEYS: the location of each mailbox. ARGV: prefix of the channels, header of the hint, then the packed key of each mailbox. Returns the indexes of those
+#: that have a socket.
 PUBLISH_SCRIPT: Final = """
 local bags, held = {}, {}
 for i, where in ipairs(redis.call('MGET', unpack(KEYS))) do
@@ -32,8 +33,8 @@ for node, bag in pairs(bags) do redis.call('PUBLISH', ARGV[1] .. node, table.con
 return held
 """
 
-#: KEYS: where each mailbox is. ARGV: this node, lease in milliseconds, prefix of the channels, then for each mailbox its connection and the hint for whom it
-#: displaces. Answers for each the number of the newer connection that holds it already, or nothing; then the mailbox is not taken.
+#: KEYS: the location of each mailbox. ARGV: this node, lease in milliseconds, prefix of the channels, then for each mailbox its connection and the hint for
+#: the connection that it displaces. Returns for each the number of a newer connection, which keeps the mailbox, or an empty string.
 CLAIM_SCRIPT: Final = """
 local newer = {}
 for i, key in ipairs(KEYS) do
@@ -50,7 +51,7 @@ end
 return newer
 """
 
-#: KEYS: where a mailbox is. ARGV: what it must still say to be deleted.
+#: KEYS: the location of a mailbox. ARGV: the value that it must still have to be deleted.
 RELEASE_SCRIPT: Final = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
@@ -61,7 +62,7 @@ _CONNECTION: Final = struct.Struct(">Q")
 
 
 class HintKind(IntEnum):
-    """What a hint is about."""
+    """The kind of a hint."""
 
     NOTIFY = 1
     RELAY = 2
@@ -72,7 +73,7 @@ class HintKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Something said to the node that holds these mailboxes; what names no mailbox concerns the node as a whole."""
+    """A message to the nodes with sockets of these mailboxes; CHANGED and PRESENCE name no mailbox and concern the whole node."""
 
     kind: HintKind
     argument: bytes
@@ -80,7 +81,7 @@ class Hint:
 
     @classmethod
     def displacement(cls, connection: int, mailboxes: Collection[MailboxKey]) -> Self:
-        """Connections lower than this one have been taken over."""
+        """A newer connection has taken over: older ones are displaced."""
         return cls(HintKind.DISPLACED, _CONNECTION.pack(connection), mailboxes)
 
     @property
@@ -90,19 +91,19 @@ class Hint:
 
     @classmethod
     def change(cls, topic: CacheTopic, ids: Collection[UUID]) -> Self:
-        """These accounts or conversations are not what they were."""
+        """These accounts or conversations have changed."""
         return cls(HintKind.CHANGED, bytes([topic]) + b"".join(each.bytes for each in ids), ())
 
     @property
     def changes(self) -> tuple[CacheTopic, list[UUID]]:
-        """What changed. Raises ValueError when that cannot be told."""
+        """What changed. Raises ValueError if the argument is malformed."""
         rest = self.argument[1:]
         return CacheTopic(int.from_bytes(self.argument[:1], "big")), [
             UUID(bytes=rest[at : at + 16]) for at in range(0, len(rest), 16)
         ]
 
     def header(self) -> bytes:
-        """All but the mailboxes."""
+        """The byte form without the mailboxes."""
         return _HEADER.pack(self.kind, len(self.argument)) + self.argument
 
     def pack(self) -> bytes:
@@ -111,13 +112,13 @@ class Hint:
 
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
-        """The hint that `pack` made these bytes of. Raises ValueError when they cannot be one."""
+        """Decode the bytes of `pack`. Raises ValueError if they are malformed."""
         try:
             what, length = _HEADER.unpack_from(packed)
         except struct.error as problem:
             raise ValueError("too short for a hint") from problem
         rest = packed[_HEADER.size :]
         if len(rest) < length:
-            raise ValueError("shorter than it says")
+            raise ValueError("shorter than its length")
         mailboxes, concerns_node = rest[length:], what in (HintKind.CHANGED, HintKind.PRESENCE)
         return cls(HintKind(what), rest[:length], () if concerns_node and not mailboxes else unpack(mailboxes))

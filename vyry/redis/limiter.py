@@ -1,9 +1,9 @@
-"""Limits counted in Redis, for all nodes together, by Redis' own clock.
+"""Rate limits counted in Redis for all nodes, by the clock of Redis.
 
-One script decides over all windows of a quota at once: a refused take changes nothing. A sliding window is a hash of moments and counts; a large one rounds
-its moments up to a 64th of its length, so that it never admits more than its limit and at least 98 % of it. A bucket is the moment when it is full again.
-What was written while Redis' clock was ahead counts as written now: it counts for one window more, and no longer.
-With Redis away each node counts for itself, except what is closed then (docs/operations.md, "When something is away").
+One script decides about all windows of a quota: a refused request changes nothing. A sliding window is a hash of moments and counts; a large window rounds
+moments up to a 64th of its length, so it admits at most its limit and at least 98 % of it. A bucket is the moment when it is full again. An entry written
+while the clock of Redis was ahead counts as if written now, so at most one window longer.
+While Redis is down each node counts for itself; quotas that are fail-closed raise Unavailable (docs/operations.md).
 """
 
 import asyncio
@@ -17,14 +17,14 @@ from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
 
 
-#: What is charged unasked may owe some windows. A bucket that is full later than that was written while Redis' clock was ahead.
+#: A charge may put a bucket some windows into debt. A bucket that is full even later was written while the clock of Redis was ahead.
 LUA_LONGEST_DEBT: Final = """
 local function longest_debt(length) return math.max(length, math.min(8 * length, 86400000)) end
 """
 
-#: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket); then 1 if it is owed.
-#: Answers the wait in milliseconds (0: taken), then which window it is about (the one to wait for, or the tightest), what that has left, and in how many
-#: milliseconds all of it is back.
+#: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket); then 1 for a charge.
+#: Returns the wait in milliseconds (0: consumed), the number of the window (the one to wait for, or the tightest), what it has left, and in how many
+#: milliseconds it is full again.
 CONSUME_SCRIPT: Final = (
     LUA_LONGEST_DEBT
     + """
@@ -87,7 +87,7 @@ return {0, tightest, math.max(0, least), math.ceil(reset)}
 """
 )
 
-#: KEYS: windows of any quotas. ARGV: for each limit, length and grain, as above. Answers for each what is left, and in how many milliseconds all of it is back.
+#: KEYS: windows of any quotas. ARGV: for each limit, length and grain, as above. Returns for each what is left, and in how many milliseconds it is full again.
 PEEK_SCRIPT: Final = (
     LUA_LONGEST_DEBT
     + """
@@ -147,7 +147,7 @@ class RedisLimiter:
         answer = await self._call_redis(lambda: self._consume(keys=self._window_keys(quota, subject), args=args))
         if answer is None:
             if quota.is_fail_closed:
-                raise self._guard.unavailable()
+                raise self._guard.unavailable("The rate limiter is unavailable.")
             return self._local.consume(quota, subject, cost)
         wait, number, left, reset = answer
         if wait:
@@ -155,7 +155,7 @@ class RedisLimiter:
         return _grant(quota.windows[number - 1], left, reset)
 
     async def peek(self, asked: Sequence[tuple[Quota, str]]) -> list[tuple[Grant, ...]]:
-        """See Peeking; all in one call."""
+        """See QuotaReader; one call for all."""
         asked = [(self._quotas.get(quota.name, quota), subject) for quota, subject in asked]
         keys = [key for quota, subject in asked for key in self._window_keys(quota, subject)]
         args = _script_args([quota for quota, _ in asked])
@@ -180,7 +180,7 @@ def _grant(window: QuotaWindow, left: int, back: int) -> Grant:
 
 
 def _script_args(quotas: Sequence[Quota]) -> list[int]:
-    """The windows as the scripts read them: limit, length and grain in milliseconds."""
+    """The windows as arguments of the scripts: limit, length and grain in milliseconds."""
     windows = [window for quota in quotas for window in quota.windows]
     return [
         number for each in windows for number in (each.limit, each.seconds * 1000, round(each.grain_seconds * 1000))

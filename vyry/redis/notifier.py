@@ -1,8 +1,8 @@
-"""The doorbell over Redis: which node holds which mailbox (a leased key each), and one channel per node for hints.
+"""The notifier over Redis: a leased key for each mailbox says which node has its socket, and each node has a channel for hints.
 
-Theory: Redis may vanish, forget everything or lose messages at any time. So nothing waits for it longer than a second, a failed call silences the next
-ones for a moment, and whoever holds mailboxes says so again: each 20 s, at once after a reconnect, and when its own mark is found missing (FLUSHALL).
-After every (re)connect the listener is told of a gap, and looks at the truth.
+Theory: Redis may go down, lose all data or lose messages at any time. So no call takes longer than a second (RedisGuard), and a node announces its mailboxes
+again: each 20 s, after a reconnect, and when its own marker is missing (FLUSHALL). After every connect the listener learns that hints may have been lost,
+and reads the database.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from vyry.telemetry import log, record
 
 
 LEASE_SECONDS: Final = 60
-#: How often a node looks whether Redis still knows it, and half of the longest silence of a channel that is believed to live.
+#: How often a node checks its marker in Redis. A channel without a message and without an answer to a ping for twice that long is dead.
 CHECK_SECONDS: Final = 4
-#: Every so many checks the leases are renewed, missing or not.
+#: The leases are renewed at every so many checks.
 CHECKS_PER_REFRESH: Final = 5
-#: Keys of one call: far below what Lua can unpack, and short enough not to hold up the others.
+#: Keys of one call: far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
-#: Rings kept while Redis is away; beyond that they are dropped, and the listeners look for themselves.
+#: Notifications kept while Redis is down. More are dropped; the listeners find the mail at their next check.
 _MAX_PENDING: Final = 100_000
 
 
@@ -51,26 +51,26 @@ class RedisNotifier:
         self._redis = guard.redis
         self._prefix = prefix
         self._node = node or new_node_name()
-        #: Where this node hears what concerns it alone, and all nodes what concerns all.
+        #: The channel of this node, and that of all nodes.
         self.channel = channel_name(self._node, prefix)
         self._all_nodes = f"{prefix}:nodes"
         #: Receives the presence changes of the accounts that this node watches.
         self._on_presence = on_presence
         self._held: dict[MailboxKey, int] = {}
-        #: Held, and not yet announced to the other nodes.
+        #: Mailboxes with a socket here that are not announced in Redis yet.
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
-        self._rings: dict[MailboxKey, None] = {}
+        self._pending: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
         self._sockets = sockets
-        self._tell_script = guard.redis.register_script(PUBLISH_SCRIPT)
-        self._hold_script = guard.redis.register_script(CLAIM_SCRIPT)
+        self._publish_script = guard.redis.register_script(PUBLISH_SCRIPT)
+        self._claim_script = guard.redis.register_script(CLAIM_SCRIPT)
         self._release_script = guard.redis.register_script(RELEASE_SCRIPT)
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
-        # Rings gather while the one before is on its way, and whoever rings never waits for Redis.
-        if len(self._rings) < _MAX_PENDING:
-            self._rings.update(dict.fromkeys(mailboxes))
+        # Notifications are collected while the previous call runs, so the caller never waits for Redis.
+        if len(self._pending) < _MAX_PENDING:
+            self._pending.update(dict.fromkeys(mailboxes))
             self._wake.set()
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
@@ -97,11 +97,11 @@ class RedisNotifier:
     async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
         if self._held.get(mailbox) == connection:
             del self._held[mailbox]
-            keys, said = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
-            await self._guard.call(lambda: self._release_script(keys=keys, args=said))
+            keys, expected = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
+            await self._guard.call(lambda: self._release_script(keys=keys, args=expected))
 
     async def run(self) -> None:
-        """Ring, hear this node's channel and keep its leases, whatever Redis does; until cancelled."""
+        """Send notifications, read the channels and renew the leases until cancelled, also while Redis is down."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._notify_loop())
             tasks.create_task(self._subscribe_loop())
@@ -111,10 +111,10 @@ class RedisNotifier:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            mailboxes, self._rings = self._rings, {}
+            mailboxes, self._pending = self._pending, {}
             began = time.perf_counter()
-            told, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
-            record("notify", len(told), time.perf_counter() - began)
+            reached, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
+            record("notify", len(reached), time.perf_counter() - began)
             if missed:
                 await asyncio.sleep(self._guard.seconds_until_retry)
                 await self.notify(missed)
@@ -135,14 +135,14 @@ class RedisNotifier:
             async with asyncio.timeout(CHECK_SECONDS + DEADLINE_SECONDS):
                 message = await channel.get_message(timeout=CHECK_SECONDS)
                 if message is None and is_quiet:
-                    # A path that died without a word is noticed only by an answer that does not come.
+                    # A broken connection may report no error: only the missing answer shows it.
                     raise TimeoutError("the channel is dead")
                 if message is None:
                     await channel.ping()
             is_quiet = message is None
             if message is None:
                 continue
-            # Of its own channel and that of all nodes, whichever is confirmed last.
+            # The second of the two channels is confirmed.
             if message["type"] == "subscribe" and message["data"] == 2:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._announce_all()
@@ -165,11 +165,11 @@ class RedisNotifier:
 
     async def _announce_all(self) -> None:
         await self._announce(dict(self._held))
-        # The mark has the channel's name: when it is missing, Redis has forgotten everything, and all has to be said again before it is set.
+        # The marker has the name of the channel. It is set last: a missing marker means that not everything is announced.
         await self._redis.set(self.channel, 1, ex=LEASE_SECONDS)
 
     async def _announce_pending(self) -> None:
-        """Announce together all mailboxes that were taken while the announcement before was under way; what Redis did not take waits for the next."""
+        """Announce all mailboxes registered during the previous announcement in one call; those that failed stay for the next."""
         async with self._announcing:
             waiting, self._unannounced = self._unannounced, set()
             held = {mailbox: self._held[mailbox] for mailbox in waiting if mailbox in self._held}
@@ -183,29 +183,29 @@ class RedisNotifier:
                 self._unannounced |= held.keys()
 
     async def _announce(self, held: Mapping[MailboxKey, int]) -> bool:
-        """Say that this node holds these mailboxes; hear which of them are held by newer connections elsewhere. True, for Redis has answered."""
+        """Announce the mailboxes, and displace those that have a newer connection on another node. Returns True (None is a failed call)."""
         for part in batched(held, _BATCH):
             args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, channel_name("", self._prefix)]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
-            newer = await self._hold_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+            newer = await self._claim_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
             for mailbox, connection in zip(part, newer, strict=True):
                 if connection:
                     self._dispatch(Hint.displacement(int(connection), [mailbox]))
         return True
 
     async def _publish(self, hint: Hint) -> tuple[set[MailboxKey], list[MailboxKey]]:
-        """Tell whoever holds the mailboxes; answers those believed to be held, and those that could not be asked for."""
+        """Send the hint to the nodes of the mailboxes; returns the mailboxes with a socket, and those that could not be looked up."""
         held = self._held.keys() & hint.mailboxes
         missed: list[MailboxKey] = []
         if held:
             self._dispatch(Hint(hint.kind, hint.argument, set(held)))
         for part in batched([mailbox for mailbox in hint.mailboxes if mailbox not in held], _BATCH):
-            told = await self._guard.call(partial(self._publish_batch, hint, part))
-            if told is None:
+            reached = await self._guard.call(partial(self._publish_batch, hint, part))
+            if reached is None:
                 missed += part
             else:
-                held |= told
+                held |= reached
         return held, missed
 
     async def _publish_batch(self, hint: Hint, part: Sequence[MailboxKey]) -> set[MailboxKey]:
@@ -214,15 +214,15 @@ class RedisNotifier:
             hint.header(),
             *(pack([mailbox]) for mailbox in part),
         ]
-        held = await self._tell_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+        held = await self._publish_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
         return {part[index] for index in held}
 
     def _parse_and_dispatch(self, packed: bytes) -> None:
         try:
             self._dispatch(Hint.unpack(packed))
         except ValueError:
-            # A node of another version: what it means is found at the next look.
-            log.warning("hint not understood", size=len(packed))
+            # Sent by a node of another version; the listener finds the mail at its next check.
+            log.warning("hint_unreadable", size=len(packed))
 
     def _dispatch(self, hint: Hint) -> None:
         listener = self._sockets.current

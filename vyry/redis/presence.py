@@ -1,7 +1,7 @@
 """Leases of presence in Redis.
 
-An account that is online has a hash: mailbox -> "connection:end of its lease", by Redis' own clock; one that is watched has another: channel of a
-node -> until when it wants to hear. Whatever changes how an account stands tells those nodes in the same step, and no others.
+An online account has a hash: mailbox -> "connection:end of its lease", by the clock of Redis. A watched account has another hash: channel of a node -> end of
+the watch. The script that changes the state of an account publishes it to the watching nodes in the same step.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from vyry.signals.presence import DeviceSocket, PresenceState, PresenceTiming
 #: Accounts of one call: two keys each, far below what Lua can unpack.
 _BATCH: Final = 250
 
-#: `ends` is when the last lease of an account ends, or 0. A lease that lasts for longer than any is one of before the clock was set back.
+#: `ends` returns when the last lease of an account ends, or 0. A lease that is longer than a lease was written before the clock was set back.
 _LUA_PRESENCE: Final = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -59,7 +59,7 @@ local function write(key, mailbox, connection, last)
 end
 """
 
-#: KEYS: for each seat its account's leases and watchers. ARGV: lease and grace in milliseconds, the kind of hint, then for each mailbox, connection, account.
+#: KEYS: for each socket its account's leases and watchers. ARGV: lease and grace in milliseconds, the kind of hint, then for each mailbox, connection, account.
 CLAIM_SCRIPT: Final = (
     _LUA_PRESENCE
     + """
@@ -77,7 +77,7 @@ return 0
 """
 )
 
-#: The same for those who leave.
+#: The same for sockets that close.
 LEAVE_SCRIPT: Final = (
     _LUA_PRESENCE
     + """
@@ -96,7 +96,7 @@ return 0
 """
 )
 
-#: KEYS: for each account its leases and watchers. ARGV: as above, then the node's channel. Answers the stamp, then for how many milliseconds each is online.
+#: KEYS: for each account its leases and watchers. ARGV: as above, then the channel of the node. Returns the stamp, then for how many milliseconds each is online.
 WATCH_SCRIPT: Final = (
     _LUA_PRESENCE
     + """

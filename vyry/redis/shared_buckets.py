@@ -1,4 +1,4 @@
-"""Joins the buckets of all nodes: every 50 ms in which something was taken, one call to Redis adds it to what the nodes share, and learns what the others took."""
+"""Merges the buckets of all nodes: every 50 ms with consumption, one call adds it to the shared buckets in Redis and returns their state."""
 
 import asyncio
 import time
@@ -12,13 +12,13 @@ from vyry.redis.keys import RedisLimitKeys
 from vyry.redis.limiter import LUA_LONGEST_DEBT
 
 
-#: What the nodes may grant too much is what each of them can grant in such a moment.
+#: Together the nodes may exceed a limit by what each of them can grant in this time.
 INTERVAL_SECONDS: Final = 0.05
-#: Far below what Lua can unpack, and short enough not to hold up the others.
+#: Far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
 
-#: KEYS: buckets, kept as TAKE of limiter.py keeps them: the millisecond when each is full again. ARGV: for each how many milliseconds of refilling were
-#: taken, and how long an empty bucket takes. Answers for each in how many microseconds it will be full.
+#: KEYS: buckets as CONSUME_SCRIPT stores them: the millisecond when each is full again. ARGV: for each how many milliseconds of refilling were consumed, and
+#: how long an empty bucket takes to fill. Returns for each in how many microseconds it will be full.
 MERGE_SCRIPT: Final = (
     LUA_LONGEST_DEBT
     + """
@@ -38,7 +38,7 @@ return answer
 
 
 class SharedBuckets:
-    """Tells the other nodes what this one took. With Redis away each goes on by what it knows; what was not told by then stays untold."""
+    """Shares the consumption of this node. While Redis is down each node limits by what it knows; consumption in a failed call is not shared."""
 
     def __init__(self, guard: RedisGuard, buckets: BucketLimiter, keys: RedisLimitKeys) -> None:
         self._guard = guard
@@ -47,7 +47,7 @@ class SharedBuckets:
         self._merge = guard.redis.register_script(MERGE_SCRIPT)
 
     async def run(self) -> None:
-        """Tell and learn until cancelled; while nothing is taken, nothing is done."""
+        """Share until cancelled; without consumption it only waits."""
         while True:
             await self._buckets.has_consumed.wait()
             await asyncio.sleep(INTERVAL_SECONDS)

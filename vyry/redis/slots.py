@@ -1,4 +1,4 @@
-"""Places of sockets in Redis: a sorted set of holders for each account and address, each with the end of its lease."""
+"""Connection slots in Redis: for each account and address a sorted set of slot owners, scored by the end of their leases."""
 
 import asyncio
 import secrets
@@ -13,7 +13,7 @@ from vyry.redis.keys import RedisLimitKeys
 from vyry.signals.socket_quotas import SlotOwner, SocketQuota
 
 
-#: The places of a node that dies are free after this time. Whoever comes back to its own place need not wait for that.
+#: The slots of a node that dies are free after this time; a device that reconnects reuses its own slot at once.
 LEASE_SECONDS: Final = 120.0
 _BATCH: Final = 500
 
@@ -22,14 +22,14 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 
-#: KEYS: rooms. ARGV: lease in milliseconds, who enters, whose place counts as free, then the size of each room. Answers how many others are in each.
+#: KEYS: quotas. ARGV: lease in milliseconds, the owner, the owner whose slot counts as free, then the limit of each quota. Returns the other owners of each.
 CLAIM_SCRIPT: Final = (
     _NOW
     + """
 local others, is_full = {}, false
 for i, key in ipairs(KEYS) do
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  -- A lease of longer than a lease is of a clock that was ahead: whoever is there renews it.
+  -- A longer lease was written while the clock was ahead: its owner renews it.
   redis.call('ZREMRANGEBYSCORE', key, '(' .. string.format('%.0f', now + ARGV[1]), '+inf')
   others[i] = redis.call('ZCARD', key) - (redis.call('ZSCORE', key, ARGV[3]) and 1 or 0)
   if others[i] >= tonumber(ARGV[i + 3]) then is_full = true end
@@ -44,7 +44,7 @@ return others
 """
 )
 
-#: KEYS: rooms, some of them several times. ARGV: lease in milliseconds, then for each who is in it.
+#: KEYS: quotas, some of them several times. ARGV: lease in milliseconds, then the owner of each.
 RENEW_SCRIPT: Final = (
     _NOW
     + """
@@ -56,7 +56,7 @@ return 0
 """
 )
 
-#: KEYS: rooms. ARGV: lease in milliseconds, who leaves, who comes instead (or nobody).
+#: KEYS: quotas. ARGV: lease in milliseconds, the old owner, the new owner or an empty string.
 SWAP_SCRIPT: Final = (
     _NOW
     + """
@@ -71,7 +71,7 @@ return 0
 """
 )
 
-#: KEYS: rooms. Answers how many are in each.
+#: KEYS: quotas. Returns the number of owners of each.
 COUNT_SCRIPT: Final = (
     _NOW
     + """
@@ -83,7 +83,7 @@ return found
 
 
 class RedisConnectionSlots:
-    """SharedPlaces over Redis. `run` renews the leases of what this node holds."""
+    """SharedConnectionSlots over Redis. `run` renews the leases of this node."""
 
     def __init__(self, guard: RedisGuard, keys: RedisLimitKeys, lease_seconds: float = LEASE_SECONDS) -> None:
         self._guard = guard
@@ -91,7 +91,7 @@ class RedisConnectionSlots:
         self._keys = keys
         self._lease_seconds = lease_seconds
         self._lease = round(lease_seconds * 1000)
-        self._enter = guard.redis.register_script(CLAIM_SCRIPT)
+        self._claim = guard.redis.register_script(CLAIM_SCRIPT)
         self._renew = guard.redis.register_script(RENEW_SCRIPT)
         self._swap = guard.redis.register_script(SWAP_SCRIPT)
         self._count = guard.redis.register_script(COUNT_SCRIPT)
@@ -100,7 +100,7 @@ class RedisConnectionSlots:
         self, quotas: Mapping[SocketQuota, int], owner: SlotOwner, own_mailbox: MailboxKey
     ) -> Mapping[SocketQuota, int] | None:
         args: list[str | int] = [self._lease, self._owner_name(owner), self._owner_name(own_mailbox), *quotas.values()]
-        others = await self._guard.call(lambda: self._enter(keys=self._quota_keys(quotas), args=args))
+        others = await self._guard.call(lambda: self._claim(keys=self._quota_keys(quotas), args=args))
         return None if others is None else dict(zip(quotas, others, strict=True))
 
     async def transfer(self, quotas: Sequence[SocketQuota], old_owner: SlotOwner, new_owner: SlotOwner | None) -> None:
@@ -115,23 +115,23 @@ class RedisConnectionSlots:
         return await self._guard.call(lambda: self._count(keys=self._quota_keys(quotas)))
 
     async def run(self, held: Callable[[], Iterable[tuple[SocketQuota, SlotOwner]]]) -> None:
-        """Renew what is held until cancelled: long before a lease ends, and so also soon after Redis forgot everything."""
+        """Renew all leases until cancelled, long before they end; this also restores them after Redis lost its data."""
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
             await self.renew(held())
 
     async def renew(self, held: Iterable[tuple[SocketQuota, SlotOwner]]) -> None:
-        """Renew these leases; while Redis is away, none."""
+        """Renew these leases; none while Redis is down."""
         for part in batched(held, _BATCH):
             await self._guard.call(partial(self._renew_batch, part))
 
     async def _renew_batch(self, part: Sequence[tuple[SocketQuota, SlotOwner]]) -> None:
-        args: list[str | int] = [self._lease, *(self._owner_name(holder) for _, holder in part)]
-        await self._renew(keys=self._quota_keys(room for room, _ in part), args=args)
+        args: list[str | int] = [self._lease, *(self._owner_name(owner) for _, owner in part)]
+        await self._renew(keys=self._quota_keys(quota for quota, _ in part), args=args)
 
-    def _quota_keys(self, rooms: Iterable[SocketQuota]) -> list[str]:
-        return [self._keys.key(room.name, room.subject) for room in rooms]
+    def _quota_keys(self, quotas: Iterable[SocketQuota]) -> list[str]:
+        return [self._keys.key(quota.name, quota.subject) for quota in quotas]
 
-    def _owner_name(self, holder: SlotOwner) -> str:
-        """A mailbox has one name on all nodes; what is only this node's has a name that no other node gives."""
-        return str(holder) if holder >= 0 else f"{self._node}:{-holder}"
+    def _owner_name(self, owner: SlotOwner) -> str:
+        """A mailbox has one name on all nodes; a connection without a mailbox has a name of this node."""
+        return str(owner) if owner >= 0 else f"{self._node}:{-owner}"

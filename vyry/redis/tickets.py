@@ -5,6 +5,9 @@ from datetime import timedelta
 from vyry.redis.guard import RedisGuard
 
 
+_DOWN = "The ticket store is unavailable."
+
+
 class RedisTickets:
     """Tickets of all nodes."""
 
@@ -13,10 +16,10 @@ class RedisTickets:
         self._prefix = prefix
 
     async def save(self, key: str, value: bytes, lifetime: timedelta) -> None:
-        await self._guard.require(lambda: self._guard.redis.set(self._key(key), value, px=lifetime))
+        await self._guard.require(lambda: self._guard.redis.set(self._key(key), value, px=lifetime), _DOWN)
 
     async def pop(self, key: str) -> bytes | None:
-        value = await self._guard.require(lambda: self._guard.redis.getdel(self._key(key)))
+        value = await self._guard.require(lambda: self._guard.redis.getdel(self._key(key)), _DOWN)
         return value if isinstance(value, bytes) else None
 
     def _key(self, key: str) -> str:

@@ -1,4 +1,4 @@
-"""The settings of attachments, part of `Settings` (settings.py): where their bytes lie, how many there may be, for how long."""
+"""The settings of attachments: where their bytes are stored, how many, and for how long."""
 
 import re
 from collections.abc import Iterator
@@ -31,27 +31,27 @@ def _endpoint(value: str) -> str:
 
 
 class AttachmentSettings(BaseSettings):
-    """Where attachments are kept, and on which terms."""
+    """The storage and the limits of attachments."""
 
-    #: A folder that all nodes see, or s3://BUCKET/PREFIX; not set: `attachments` in the data folder.
+    #: A folder that all nodes share, or s3://BUCKET/PREFIX; default: `attachments` in the data folder.
     attachments: Annotated[str, AfterValidator(_check_location)] = ""
-    #: Where that S3 is reached, if it is not Amazon's.
+    #: The address of an S3 service other than Amazon's.
     s3_endpoint: Annotated[str, AfterValidator(_endpoint)] | None = None
     s3_region: str = Field("us-east-1", pattern=r"^[A-Za-z0-9-]{1,64}$")
     s3_access_key: str | None = None
-    #: Holds the secret that belongs to the access key.
+    #: The file with the secret of the access key.
     s3_secret_file: Path | None = None
-    #: Of one, and of all that an account has there at a time.
+    #: The most of one attachment, and of all of an account.
     attachment_mib: int = Field(100, ge=1, le=4096)
     attachment_quota_mib: int = Field(1024, ge=1, le=1 << 30)
-    #: After so many days a whole one goes.
+    #: The life of a complete attachment.
     attachment_days: int = Field(30, ge=1, le=3650)
-    #: So much of the disk is left for the database and the logs.
+    #: Space of the disk that is left for the database and the logs.
     attachment_reserve_mib: int = Field(256, ge=0, le=1 << 30)
 
     @property
     def bucket(self) -> tuple[str, str] | None:
-        """Bucket and prefix, where an S3 keeps them."""
+        """Bucket and prefix, or None for a folder."""
         found = _S3.fullmatch(self.attachments)
         return (found["bucket"], found["prefix"] or "") if found else None
 

@@ -1,4 +1,4 @@
-"""The settings of calls, part of `Settings` (settings.py): the TURN server that relays them."""
+"""The settings of calls: the TURN server that relays them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,17 +22,17 @@ def _urls(value: object) -> object:
 
 
 class CallSettings(BaseSettings):
-    """How calls find a way."""
+    """The TURN server."""
 
     turn_urls: Annotated[tuple[str, ...], BeforeValidator(_urls)] = ()
-    #: Holds the `static-auth-secret` of the TURN server.
+    #: The file with the `static-auth-secret` of the TURN server.
     turn_secret_file: Path | None = None
-    #: How long credentials are good.
+    #: The life of credentials.
     turn_seconds: int = Field(86_400, ge=60, le=604_800)
 
     @property
     def turn_secret(self) -> bytes:
-        """The secret shared with the TURN server; empty where there is none."""
+        """The secret shared with the TURN server, or empty."""
         return self.turn_secret_file.read_bytes().strip() if self.turn_secret_file else b""
 
 

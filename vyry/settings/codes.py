@@ -1,4 +1,4 @@
-"""The settings of one-time codes, part of `Settings` (settings.py): how they travel, to whom, what they may cost, what proof is asked for."""
+"""The settings of one-time codes: the sender, the countries, the costs, and the proof that sign-up requires."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -72,16 +72,16 @@ Money = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=6)]
 
 
 class CodeSettings(BaseSettings):
-    """How one-time codes are sent."""
+    """The sending of one-time codes."""
 
     sms: Annotated[SecretStr, AfterValidator(_sms)] = SecretStr("console")
-    #: Holds what signs the node in with a carrier: Twilio's auth token (or SID:SECRET of an API key), or the private key of a Vonage application.
+    #: The file with the credentials for the carrier: Twilio's auth token (or SID:SECRET of an API key), or the private key of a Vonage application.
     sms_secret_file: Path | None = None
-    #: Where the carrier is reached, if not where it usually is.
+    #: Another address of the carrier.
     sms_url: Annotated[str, AfterValidator(_http)] | None = None
-    #: Countries that codes are sent to; none named: all.
+    #: Codes are sent to these countries only; empty: to all.
     sms_countries: Annotated[frozenset[str], BeforeValidator(_countries)] = frozenset()
-    #: What a code costs where `sms_prices` names no other price, and what all codes of 24 hours may cost, in whatever currency.
+    #: The price of a code in countries without one in `sms_prices`, and the cap of the costs of 24 hours, in any currency.
     sms_price: Money | None = None
     sms_prices: Annotated[Mapping[str, Money], BeforeValidator(_prices)] = Field(default_factory=dict)
     sms_daily_cap: Money | None = None
@@ -91,12 +91,12 @@ class CodeSettings(BaseSettings):
 
     @property
     def has_carrier(self) -> bool:
-        """Whether a carrier sends the codes, which wants a secret."""
+        """Whether a carrier sends the codes, which needs a secret."""
         return self.sms.get_secret_value().startswith(("twilio:", "vonage:"))
 
     @property
     def sms_secret(self) -> str:
-        """The secret for the carrier; empty where there is none."""
+        """The secret for the carrier, or empty."""
         return (
             self.sms_secret_file.read_text(encoding="utf-8").strip()
             if self.sms_secret_file and self.has_carrier
@@ -133,6 +133,6 @@ def unsafe_code_settings(settings: CodeSettings) -> Iterator[str]:
         yield "VYRY_SMS sends one-time codes unencrypted: production needs webhook:https://..., or a sender on this machine."
     if settings.sms_url is not None and not is_confidential(settings.sms_url):
         yield "VYRY_SMS_URL sends one-time codes unencrypted: production needs https://..."
-    door = settings.captcha.get_secret_value().partition(":") if settings.captcha else ("", "", "")
-    if door[0] == "webhook" and not is_confidential(door[2]):
+    captcha = settings.captcha.get_secret_value().partition(":") if settings.captcha else ("", "", "")
+    if captcha[0] == "webhook" and not is_confidential(captcha[2]):
         yield "VYRY_CAPTCHA sends proofs unencrypted: production needs webhook:https://..., or a judge on this machine."

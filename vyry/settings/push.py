@@ -1,4 +1,4 @@
-"""The settings of push, part of `Settings` (settings.py): who the node is to push services, and its accounts with Google and Apple."""
+"""The settings of push: the identity of the node for push services, and its accounts with Google and Apple."""
 
 import json
 import re
@@ -45,18 +45,18 @@ ServiceUrl = Annotated[str, AfterValidator(_service)]
 
 
 class PushSettings(BaseSettings):
-    """How devices are woken."""
+    """The push services."""
 
-    #: What signs Web Push: a private key of P-256 (PEM). `vyry start` and `vyry secrets` make it.
+    #: The private key (P-256, PEM) that signs Web Push. `vyry start` and `vyry secrets` create it.
     vapid_key_file: Path | None = None
-    #: Whom push services write to when something is wrong; Apple's wants one.
+    #: The contact address for push services; Apple's requires one.
     push_contact: Annotated[str, AfterValidator(_contact)] | None = None
-    #: Hosts of endpoints that may lie in a private network, at any port: the operator's own push server. On this machine a port has to be named.
+    #: Hosts in a private network that endpoints may name, at any port: the operator's push server. For this machine a port is required.
     push_hosts: Annotated[frozenset[str], BeforeValidator(_hosts)] = frozenset()
-    #: The service account (JSON) that may send by Firebase.
+    #: The service account (JSON) of Firebase.
     fcm_file: Path | None = None
     fcm_url: ServiceUrl | None = None
-    #: The key (.p8), and whose it is, that may send by Apple's service.
+    #: The key (.p8) of APNs, with its key id and team id.
     apns_key_file: Path | None = None
     apns_key_id: str | None = None
     apns_team_id: str | None = None
@@ -92,7 +92,7 @@ def _read_text(path: Path) -> str:
 
 def _is_account(text: str) -> bool:
     try:
-        said = json.loads(text)
+        account = json.loads(text)
     except ValueError:
         return False
-    return isinstance(said, dict) and all(isinstance(said.get(name), str) and said[name] for name in _ACCOUNT)
+    return isinstance(account, dict) and all(isinstance(account.get(name), str) and account[name] for name in _ACCOUNT)

@@ -1,4 +1,4 @@
-"""A secret in a file, made where nobody gave one: for a new database. Beside an old one a new secret would be that of another installation."""
+"""Secret files: created for a new database only. For an existing one a lost secret must be restored, not replaced."""
 
 import contextlib
 import secrets
@@ -29,7 +29,7 @@ def secret_problems(name: str, read: Callable[[], str | bytes], min_length: int 
 
 
 def lost_secret_problems(url: str, pepper_file: Path, signing_key_file: Path | None = None) -> Iterator[str]:
-    """A line for each of these files that is not there while the SQLite database is, about what its loss means and what to do."""
+    """A line for each of these files that is missing while the SQLite database exists, with the consequence and what to do."""
     if not _has_served(Path(url.removeprefix("sqlite://").partition("?")[0])):
         return
     if not pepper_file.exists():
@@ -45,7 +45,7 @@ def lost_secret_problems(url: str, pepper_file: Path, signing_key_file: Path | N
 
 
 def _has_served(database: Path) -> bool:
-    """Whether a node has run on this file: it noted its pepper there."""
+    """Whether a node has run on this database: it recorded its pepper there."""
     if not database.is_file():
         return False
     address = f"{database.absolute().as_uri()}?mode=ro"

@@ -68,7 +68,7 @@ def check_secret(value: SecretStr) -> SecretStr:
     """A text of at least MIN_SECRET characters."""
     if len(value.get_secret_value()) < MIN_SECRET:
         raise ValueError(f"must have at least {MIN_SECRET} characters")
-    # What a shell hands over that is no UTF-8 comes as lone surrogates, which can be encoded no more.
+    # Bytes of the environment that are not UTF-8 become lone surrogates, which cannot be encoded.
     if re.search("[\ud800-\udfff]", value.get_secret_value()):
         raise ValueError("must be text in UTF-8")
     return value

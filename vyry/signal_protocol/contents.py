@@ -143,4 +143,4 @@ def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _reject_constant(_: str) -> Never:
-    raise ValueError("JSON has no such number")
+    raise ValueError("not a JSON number")

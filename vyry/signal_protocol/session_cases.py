@@ -100,7 +100,7 @@ class CaseDevices:
         """Run a step: its result, and the sessions of its device after it. A refused step changes nothing."""
         device, acts = self._devices[step["side"]], self._actions()
         if step["do"] not in acts:
-            raise Mismatch(f"the step {step['do']} is not known")
+            raise Mismatch(f"unknown step {step['do']}")
         try:
             found = {**acts[step["do"]](device, step), "refusal": None}
         except Refusal as refused:

@@ -30,7 +30,7 @@ MAX_FILE: Final = 2**28
 
 def _bounded(count: object, most: int) -> int:
     if type(count) is not int or not 0 <= count <= most:
-        raise Mismatch(f"{count} is no number from 0 to {most}")
+        raise Mismatch(f"{count} is not an integer from 0 to {most}")
     return count
 
 
@@ -150,7 +150,7 @@ def _ratchet_step(step: Value, messages: "Said", state: Ratchet, fresh: Iterator
         case "seal":
             return _seal(step, messages, state, state.sending, message_secrets)
         case _:
-            raise Mismatch(f"the step {step['do']} is not known")
+            raise Mismatch(f"unknown step {step['do']}")
 
 
 def _in_order(privates: Sequence[str]) -> Iterator[DhPair]:
@@ -243,7 +243,7 @@ def _sender_keys(case: Mapping[str, Any]) -> Found:
             case "seal":
                 key = _seal(step, messages, key, key.chain, sender_message_secrets)
             case other:
-                raise Mismatch(f"the step {other} is not known")
+                raise Mismatch(f"unknown step {other}")
     return {"signingKey": signing.public, "finalChainKey": key.chain.key, "finalIteration": key.chain.number}
 
 
@@ -269,7 +269,7 @@ def _attachment(case: Mapping[str, Any]) -> Found:
     opened = b"".join(part for at in order for part in opener.update(pieces[at]))
     opener.finish()
     if opened != file:
-        raise Mismatch("the file that came out is another one")
+        raise Mismatch("the opened file differs")
     aes_key, prefix = attachments.derive(key)
     return {
         "aesKey": aes_key,

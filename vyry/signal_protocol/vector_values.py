@@ -22,7 +22,7 @@ def compare(found: Mapping[str, object], expected: Mapping[str, Any], where: str
     for name, value in expected.items():
         path = f"{where}{name}"
         if name not in found:
-            raise Mismatch(f"{path} is not known")
+            raise Mismatch(f"{path} is not a result of this case")
         actual = found[name]
         if isinstance(value, dict) and isinstance(actual, dict):
             compare(actual, value, f"{path}.")

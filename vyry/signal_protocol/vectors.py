@@ -29,13 +29,13 @@ class InvalidVectorFile(Exception):
 def run(case: object, topic: object) -> None:
     """Run one case. Raises Mismatch, and whatever a malformed case causes."""
     if not isinstance(topic, str) or topic not in TOPICS:
-        raise Mismatch(f"the topic {topic} is not known; known are {', '.join(TOPICS)}")
+        raise Mismatch(f"unknown topic {topic}; known topics: {', '.join(TOPICS)}")
     if not isinstance(case, dict):
-        raise Mismatch("the case is no object")
+        raise Mismatch("the case is not an object")
     expected = dict(case.get("expected") or {})
     refusal = expected.pop("refusal", None) or case.get("refusal")
     if not expected and refusal is None and not (topic in STEPPED and case.get("steps")):
-        raise Mismatch("the case expects nothing")
+        raise Mismatch("the case states no expected result")
     try:
         found = TOPICS[topic](case)
     except Refusal as refused:
@@ -55,9 +55,9 @@ def cases_of(path: Path) -> tuple[object, list[object]]:
     except OSError as problem:
         raise InvalidVectorFile(f"cannot be read ({problem.strerror})") from None
     except (ValueError, RecursionError):
-        raise InvalidVectorFile("is no JSON") from None
+        raise InvalidVectorFile("is not valid JSON") from None
     except (KeyError, TypeError):
-        raise InvalidVectorFile("is no file of vectors: suite, version, topic and cases are needed") from None
+        raise InvalidVectorFile("is not a vector file: suite, version, topic and cases are required") from None
     if (suite, version) != (SUITE, VERSION):
         raise InvalidVectorFile(f"is of suite {suite} version {version}; this is {SUITE} version {VERSION}")
     if not isinstance(cases, list) or not cases:

@@ -1,4 +1,4 @@
-"""Calls while they ring: one device takes a call, the others stop, and who missed it is told."""
+"""Calls while they ring: one device answers a call, the others stop, and a missed call leaves a notice."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -8,13 +8,13 @@ from uuid import UUID
 from vyry.kernel.ids import DeviceId, UserId
 
 
-#: After so long nobody will answer any more.
+#: How long a call rings.
 RING_TIMEOUT: Final = timedelta(seconds=60)
-#: How long it is known who took a call; whoever comes later than this has no call to take.
+#: How long a call is kept, with the device that answered it.
 CALL_RETENTION: Final = timedelta(minutes=5)
-#: Calls that an account may have ringing at once.
+#: The most calls of one caller that ring at once.
 MAX_RINGING: Final = 10
-#: Who took a call that nobody takes any more. Devices count from 1.
+#: `answered_by` of a call that ended unanswered. Devices count from 1.
 UNANSWERED: Final = DeviceId(0)
 
 
@@ -27,13 +27,13 @@ class CallKey:
     callee: UserId
 
     def reversed_key(self) -> "CallKey":
-        """The same as if the other one had called."""
+        """The key with caller and callee exchanged."""
         return replace(self, caller=self.callee, callee=self.caller)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call: the device it comes from, and the one that took it; None while it rings, NOBODY when it is over unanswered."""
+    """A call: the calling device, and the one that answered (None while it rings, UNANSWERED when it ended unanswered)."""
 
     key: CallKey
     device_id: DeviceId
@@ -41,33 +41,33 @@ class Call:
 
     @property
     def is_over(self) -> bool:
-        """Whether it ended before anybody took it."""
+        """Whether it ended unanswered."""
         return self.answered_by == UNANSWERED
 
 
 class CallStore(Protocol):
-    """The truth about calls that ring."""
+    """The stored calls."""
 
     async def start_ringing(self, call: Call, now: datetime) -> None:
-        """Let it ring; one that is known stays as it is. Raises RateLimited when the caller has `MOST_RINGING` already."""
+        """Start a call; one that exists stays as it is. Raises RateLimited when the caller has MAX_RINGING already."""
         ...
 
     async def find(self, key: CallKey) -> Call | None:
-        """The call as it stands."""
+        """The call, or None."""
         ...
 
     async def claim(self, key: CallKey, device_id: DeviceId) -> bool:
-        """Claim a call that rings for this device of the callee; of all that try exactly one is told True."""
+        """Answer a ringing call with this device of the callee; True for exactly one of the devices that try."""
         ...
 
     async def end(self, key: CallKey, now: datetime, *, is_missed: bool) -> bool:
-        """End a call that rings, and if it is missed have the callee's devices told in the same transaction. False if it did not ring."""
+        """End a ringing call, with a notice for the callee's devices in the same transaction if it is missed. False if it did not ring."""
         ...
 
     async def expire_unanswered(self, now: datetime, limit: int) -> list[Call]:
-        """End what has rung for `RINGS_FOR` as missed, with its notices, and answer it."""
+        """End calls that rang for RING_TIMEOUT as missed, with their notices, and return them."""
         ...
 
     async def delete_finished(self, now: datetime, limit: int) -> int:
-        """Forget what is older than `KNOWN_FOR`; answers how many."""
+        """Delete calls older than CALL_RETENTION; returns how many."""
         ...

@@ -1,7 +1,10 @@
-"""Call signals: passed on to sockets that are there, on whichever node. What is stored of a call is who took it, while it rings and shortly after."""
+"""Call signals, relayed to the sockets of the called account on any node, and TURN credentials for calls. The call itself is in call_store.py."""
 
-from collections.abc import Collection
+import base64
+import hmac
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -17,10 +20,10 @@ from vyry.signals.relay import mailboxes_of, relay_frame
 
 
 class SharedConversations(Protocol):
-    """Knows who shares a conversation with whom."""
+    """The conversations that accounts share."""
 
     async def share_conversation(self, one: UserId, other: UserId) -> bool:
-        """Whether these two are members of a common conversation."""
+        """Whether these two are members of the same conversation."""
         ...
 
 
@@ -34,7 +37,7 @@ class CallWaker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Signal:
-    """A signal and whose it is."""
+    """A signal and the device that sent it."""
 
     user_id: UserId
     device_id: DeviceId
@@ -43,13 +46,13 @@ class _Signal:
     content: bytes
 
     def payload(self) -> dict[str, object]:
-        """As the frame has it."""
-        whose = {"userId": str(self.user_id), "deviceId": self.device_id, "callId": str(self.call_id)}
-        return {**whose, "kind": self.kind, "content": self.content}
+        """The payload of the frame."""
+        origin = {"userId": str(self.user_id), "deviceId": self.device_id, "callId": str(self.call_id)}
+        return {**origin, "kind": self.kind, "content": self.content}
 
 
 class Calls:
-    """Passes call signals on between people who know each other; has one device take a call, and the others stop ringing."""
+    """Relays call signals between accounts that share a conversation. One device answers a call, and the others stop ringing."""
 
     def __init__(
         self,
@@ -73,14 +76,14 @@ class Calls:
     async def signal(
         self, caller: Caller, target: tuple[UserId, DeviceId | None], call_id: UUID, kind: str, content: bytes
     ) -> None:
-        """Pass call set-up on to one device, or to all of an account.
+        """Relay a signal to one device of an account, or to all.
 
-        Raises NotFound for people out of reach and for unknown devices, RateLimited for more calls than anybody makes.
+        Raises NotFound for accounts without a shared conversation and for unknown devices, RateLimited for too many calls.
         """
         user_id, device_id = target
         if user_id != caller.user_id and not await self._conversations.share_conversation(caller.user_id, user_id):
             raise NotFound
-        # Nothing guards what is passed on by an epoch, as posts are: a call to a device that is no more would ring nowhere.
+        # Signals have no check of the epoch as posts have: with an outdated device list a call would ring on no device.
         self._device_lists.invalidate({user_id})
         if device_id is not None and not await mailboxes_of(self._device_lists, {user_id}, device_id):
             raise NotFound
@@ -95,7 +98,7 @@ class Calls:
             await self._end(signal, target, caller.mailbox)
 
     async def expire_unanswered(self, limit: int) -> int:
-        """Have those stop whose call nobody took, and tell them that they missed it; answers how many calls."""
+        """End calls that rang too long as missed and stop the ringing devices; returns how many calls."""
         calls = await self._store.expire_unanswered(self._clock.now(), limit)
         for call in calls:
             key = call.key
@@ -104,7 +107,7 @@ class Calls:
         return len(calls)
 
     async def delete_finished(self, limit: int) -> int:
-        """Forget calls that are long over."""
+        """Delete old calls."""
         return await self._store.delete_finished(self._clock.now(), limit)
 
     async def _offer(self, signal: _Signal, target: tuple[UserId, DeviceId | None]) -> None:
@@ -112,7 +115,7 @@ class Calls:
         key = CallKey(signal.call_id, signal.user_id, user_id)
         known = await self._store.find(key) or await self._store.find(key.reversed_key())
         if known is None:
-            # Each may leave a notice in the mailbox of who is called, after a moment: so many at once are not enough.
+            # Each call may leave a notice in the mailbox of the callee, so the number at once is not the only limit.
             await self._limiter.consume(CALL, str(signal.user_id))
             await self._store.start_ringing(Call(key, signal.device_id), self._clock.now())
         elif known.is_over:
@@ -128,7 +131,7 @@ class Calls:
         has_won = await self._store.claim(key, signal.device_id)
         call = await self._store.find(key)
         if call is not None and call.answered_by != signal.device_id:
-            # Too late: this device hears what the others of its account heard.
+            # Too late: this device gets the signal that the others of its account got.
             ender = key.caller if call.is_over else key.callee
             device = call.device_id if call.is_over else call.answered_by or call.device_id
             over = _Signal(ender, device, key.call_id, "end", b"")
@@ -141,7 +144,7 @@ class Calls:
     async def _end(self, signal: _Signal, target: tuple[UserId, DeviceId | None], own: MailboxKey) -> None:
         key, now = CallKey(signal.call_id, signal.user_id, target[0]), self._clock.now()
         if await self._store.end(key, now, is_missed=True):
-            # Whomever the caller names: all of them rang.
+            # Whichever device the caller names: all of them rang.
             await self._relay_signal(signal, (target[0], None))
             return
         if await self._store.end(key.reversed_key(), now, is_missed=False):
@@ -149,7 +152,7 @@ class Calls:
             await self._end_on_other_devices(signal, own)
             return
         call = await self._store.find(key) or await self._store.find(key.reversed_key())
-        # A device that neither made nor took the call must not end it for the one that did.
+        # A device that neither made nor answered the call must not end it for the one that did.
         if (
             call is None
             or call.is_over
@@ -165,7 +168,42 @@ class Calls:
     async def _relay_signal(
         self, signal: _Signal, target: tuple[UserId, DeviceId | None], except_mailbox: MailboxKey | None = None
     ) -> set[MailboxKey]:
-        """Pass it on; answers the mailboxes that no socket is known of."""
+        """Relay the signal; returns the mailboxes without a known socket."""
         user_id, device_id = target
         mailboxes = await mailboxes_of(self._device_lists, {user_id}, device_id) - {except_mailbox}
         return mailboxes - await relay_frame(self._notifier, "signal", signal.payload(), mailboxes)
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A TURN server as the RTCIceServer of WebRTC."""
+
+    urls: tuple[str, ...]
+    username: str
+    credential: str
+
+
+class TurnCredentials:
+    """Credentials for the operator's TURN server, which relays calls between networks that allow no other way.
+
+    The scheme is `use-auth-secret` of coturn (draft-uberti-behave-turn-rest-00, section 2.2): the server checks credentials with the same secret.
+    """
+
+    def __init__(self, urls: Sequence[str], secret: bytes, seconds: int) -> None:
+        self._urls = tuple(urls)
+        self._secret = secret
+        self._seconds = seconds
+
+    def ice_servers(self, user_id: UserId, now: datetime) -> list[IceServer]:
+        """Credentials for this account, valid for `seconds`; empty without a TURN server.
+
+        The username has no user id: a relay must not learn the account. With the secret one can check whether a username is that of an account.
+        """
+        if not self._urls:
+            return []
+        ends = str(round(now.timestamp()) + self._seconds)
+        whose = hmac.digest(self._secret, f"{ends}:{user_id}".encode(), "sha256").hex()[:16]
+        username = f"{ends}:{whose}"
+        # SHA-1 is what TURN's REST scheme is defined with; as a MAC it is unbroken.
+        credential = base64.b64encode(hmac.digest(self._secret, username.encode(), "sha1")).decode()
+        return [IceServer(self._urls, username, credential)]

@@ -1,8 +1,8 @@
-"""Who may open one more socket: so many per account, so many per address, so many on this node.
+"""Quotas of open sockets: per account, per address, and per node.
 
-Theory: a socket that has not said hello holds a place of its own. At hello it takes over the place of its device, which an older socket of the device may
-still hold: for a while two sockets share one place. So a device that comes back finds room even where all places are taken: its own is there already.
-This node counts exactly; the nodes together count by leases, which end by themselves when a node dies.
+Theory: before its hello a socket has a slot of its own. At hello it takes the slot of its device, which an older socket of the device may still have: for a
+while two sockets share one slot. So a device that reconnects is accepted even when all slots are taken, because one of them is its own.
+A node counts its own sockets exactly; all nodes together count by leases, which expire when a node dies.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -15,63 +15,63 @@ from vyry.kernel.ids import MailboxKey, UserId
 from vyry.limits import SOCKETS_ACCOUNT, SOCKETS_ADDRESS, Grant, Quota, network_key
 
 
-#: A socket that says no hello leaves after this time (web/live/timeouts.py).
+#: A socket without a hello is closed after this time.
 HELLO_TIMEOUT_SECONDS: Final = 10
 
 
 class SocketQuota(NamedTuple):
-    """What has a number of places: an account or an address."""
+    """What has a limited number of slots: an account or an address."""
 
     name: str
     subject: str
 
 
-#: Who holds a place: a mailbox, or (negative) a socket of this node that has not said hello.
+#: The owner of a slot: a mailbox, or (negative) a socket of this node before its hello.
 SlotOwner = int
 
 
 class SharedConnectionSlots(Protocol):
-    """The places that are taken on all nodes together; each method answers after a second at the latest."""
+    """The slots of all nodes together; each method returns within a second."""
 
     async def acquire(
         self, quotas: Mapping[SocketQuota, int], owner: SlotOwner, own_mailbox: MailboxKey
     ) -> Mapping[SocketQuota, int] | None:
-        """Take a place in each of these rooms, which have so many, or in none; answers how many others hold one (of the first that is full: enough to fill it).
+        """Take a slot in each of these quotas, or in none; returns how many other owners have one (of the first full quota: enough to fill it).
 
-        The place of `own` counts as free. None when that cannot be told.
+        The slot of `own_mailbox` counts as free. None while the count is not known.
         """
         ...
 
     async def transfer(self, quotas: Sequence[SocketQuota], old_owner: SlotOwner, new_owner: SlotOwner | None) -> None:
-        """Give up a place in each room, or to another holder."""
+        """Free a slot in each quota, or pass it to another owner."""
         ...
 
     async def count(self, quotas: Sequence[SocketQuota]) -> Sequence[int] | None:
-        """How many places are taken in each; None when that cannot be told."""
+        """How many slots are taken in each; None while the count is not known."""
         ...
 
 
 class ConnectionSlot:
-    """One socket's place in its rooms; lasts until the socket is gone."""
+    """The slot of one socket in its quotas, until the socket closes."""
 
     __slots__ = ("grants", "is_owned_elsewhere", "owner", "quotas")
 
     def __init__(self, quotas: Sequence[SocketQuota], owner: SlotOwner) -> None:
         self.quotas = quotas
         self.owner = owner
-        #: Another node holds the device's place now: it is not this one's to give up.
+        #: Another node has the slot of the device now: this node must not free it.
         self.is_owned_elsewhere = False
-        #: What was left behind it when it was taken.
+        #: What was left of the quotas when the slot was taken.
         self.grants: Sequence[tuple[str, Grant]] = ()
 
 
 class ConnectionSlots:
-    """The sockets of this node, counted together with those of the others where these can be asked."""
+    """The slots of this node, counted together with those of all nodes while Redis is up."""
 
     def __init__(
         self, quotas: Mapping[str, Quota], *, shared: SharedConnectionSlots | None, max_sockets: int, has_limits: bool
     ) -> None:
-        #: With VYRY_LIMITS=off only the node as a whole has a number of places: a benchmark opens all its sockets from one address.
+        # With VYRY_LIMITS=off only the node as a whole has a limit: a benchmark opens all its sockets from one address.
         kinds = (SOCKETS_ACCOUNT, SOCKETS_ADDRESS) if has_limits else ()
         self._sizes = {kind.name: quotas[kind.name].windows[0].limit for kind in kinds}
         self._shared = shared
@@ -82,48 +82,48 @@ class ConnectionSlots:
 
     @asynccontextmanager
     async def acquire(self, user_id: UserId, mailbox: MailboxKey, address: str) -> AsyncIterator[ConnectionSlot]:
-        """A place for one more socket, for as long as the context is open. Raises RateLimited (account, address), Unavailable (the node is full)."""
+        """A slot for one more socket, while the context is open. Raises RateLimited (account, address), Unavailable (the node is full)."""
         if self._open_count >= self._max_sockets:
             raise Unavailable("This node has reached its socket limit.", HELLO_TIMEOUT_SECONDS)
-        place = ConnectionSlot(tuple(self._quotas_of(user_id, address)), -next(self._numbers))
-        others = {room: self._count_others(room, mailbox) for room in place.quotas}
+        slot = ConnectionSlot(tuple(self._quotas_of(user_id, address)), -next(self._numbers))
+        others = {quota: self._count_others(quota, mailbox) for quota in slot.quotas}
         self._check_capacity(others)
         self._open_count += 1
-        for room in place.quotas:
-            self._owners.setdefault(room, []).append(place.owner)
+        for quota in slot.quotas:
+            self._owners.setdefault(quota, []).append(slot.owner)
         try:
             if self._shared is not None:
-                sizes = {room: self._sizes[room.name] for room in place.quotas}
-                everywhere = await self._shared.acquire(sizes, place.owner, mailbox) or {}
-                others = {room: max(number, everywhere.get(room, 0)) for room, number in others.items()}
+                sizes = {quota: self._sizes[quota.name] for quota in slot.quotas}
+                everywhere = await self._shared.acquire(sizes, slot.owner, mailbox) or {}
+                others = {quota: max(number, everywhere.get(quota, 0)) for quota, number in others.items()}
                 self._check_capacity(others)
-            place.grants = [(room.name, self._grant(room, number + 1)) for room, number in others.items()]
-            yield place
+            slot.grants = [(quota.name, self._grant(quota, number + 1)) for quota, number in others.items()]
+            yield slot
         finally:
             self._open_count -= 1
-            await self._release(place)
+            await self._release(slot)
 
     async def assign_to_device(self, slot: ConnectionSlot, mailbox: MailboxKey) -> None:
-        """The socket said hello: it holds its device's place now, with or after an older one."""
+        """After its hello the socket has the slot of its device, which an older socket may share."""
         old, slot.owner = slot.owner, mailbox
-        for room in slot.quotas:
-            holders = self._owners[room]
-            holders[holders.index(old)] = mailbox
+        for quota in slot.quotas:
+            owners = self._owners[quota]
+            owners[owners.index(old)] = mailbox
         if self._shared is not None:
             await self._shared.transfer(slot.quotas, old, mailbox)
 
     async def remaining(self, user_id: UserId, address: str) -> list[tuple[str, Grant]]:
-        """What is left of the places of this account and address."""
-        rooms = list(self._quotas_of(user_id, address))
-        everywhere = await self._shared.count(rooms) if self._shared is not None else None
-        here = [len(set(self._owners.get(room, ()))) for room in rooms]
-        pairs = zip(rooms, here, everywhere or here, strict=True)
-        return [(room.name, self._grant(room, max(numbers))) for room, *numbers in pairs]
+        """What is left of the quotas of this account and address."""
+        socket_quotas = list(self._quotas_of(user_id, address))
+        everywhere = await self._shared.count(socket_quotas) if self._shared is not None else None
+        here = [len(set(self._owners.get(quota, ()))) for quota in socket_quotas]
+        pairs = zip(socket_quotas, here, everywhere or here, strict=True)
+        return [(quota.name, self._grant(quota, max(numbers))) for quota, *numbers in pairs]
 
     def device_slots(self) -> Iterator[tuple[SocketQuota, SlotOwner]]:
-        """The places that devices hold here: whoever leases them renews these. Before hello no lease has time to end."""
-        for room, holders in list(self._owners.items()):
-            yield from ((room, holder) for holder in set(holders) if holder >= 0)
+        """The slots of devices on this node, whose leases have to be renewed. Before a hello no lease expires."""
+        for quota, owners in list(self._owners.items()):
+            yield from ((quota, owner) for owner in set(owners) if owner >= 0)
 
     def _quotas_of(self, user_id: UserId, address: str) -> Iterator[SocketQuota]:
         if SOCKETS_ACCOUNT.name in self._sizes:
@@ -131,25 +131,25 @@ class ConnectionSlots:
         if SOCKETS_ADDRESS.name in self._sizes:
             yield SocketQuota(SOCKETS_ADDRESS.name, network_key(address))
 
-    def _count_others(self, room: SocketQuota, mailbox: MailboxKey) -> int:
-        return len(set(self._owners.get(room, ())) - {mailbox})
+    def _count_others(self, quota: SocketQuota, mailbox: MailboxKey) -> int:
+        return len(set(self._owners.get(quota, ())) - {mailbox})
 
     def _check_capacity(self, others: Mapping[SocketQuota, int]) -> None:
-        for room, number in others.items():
-            size = self._sizes[room.name]
+        for quota, number in others.items():
+            size = self._sizes[quota.name]
             if number >= size:
-                raise RateLimited(HELLO_TIMEOUT_SECONDS, policy=LimitPolicy(room.name, size, 0))
+                raise RateLimited(HELLO_TIMEOUT_SECONDS, policy=LimitPolicy(quota.name, size, 0))
 
-    def _grant(self, room: SocketQuota, number: int) -> Grant:
-        size = self._sizes[room.name]
+    def _grant(self, quota: SocketQuota, number: int) -> Grant:
+        size = self._sizes[quota.name]
         return Grant(size, max(0, size - number), 0, 0)
 
     async def _release(self, slot: ConnectionSlot) -> None:
-        for room in slot.quotas:
-            holders = self._owners[room]
-            holders.remove(slot.owner)
-            if not holders:
-                del self._owners[room]
-        is_shared_here = any(slot.owner in self._owners.get(room, ()) for room in slot.quotas)
+        for quota in slot.quotas:
+            owners = self._owners[quota]
+            owners.remove(slot.owner)
+            if not owners:
+                del self._owners[quota]
+        is_shared_here = any(slot.owner in self._owners.get(quota, ()) for quota in slot.quotas)
         if self._shared is not None and not slot.is_owned_elsewhere and not is_shared_here:
             await self._shared.transfer(slot.quotas, slot.owner, None)

@@ -1,4 +1,4 @@
-"""Typing: passed on to sockets that are there, on whichever node, and never stored. Who no longer says so is no longer shown to type."""
+"""Typing: relayed to the sockets of the other members on any node, and never stored. It ends by itself when the device does not repeat it."""
 
 import asyncio
 from collections.abc import Collection
@@ -16,20 +16,20 @@ from vyry.mail.routing import Notifier
 from vyry.signals.relay import mailboxes_of, relay_frame
 
 
-#: Beginning to type is passed on so often at most; clients say it again while it goes on.
+#: The start of typing is relayed at most this often; clients repeat it while it continues.
 RELAY_INTERVAL: Final = timedelta(seconds=3)
-#: Who has not said it again for so long has stopped.
+#: Typing that was not repeated for this long has ended.
 TYPING_TIMEOUT: Final = timedelta(seconds=10)
-#: A process remembers so many; those that have said nothing for longest are over first.
+#: The most typists that a process remembers; the oldest signals end first.
 MAX_TYPISTS: Final = 20_000
 _CHECK_SECONDS: Final = 1.0
 
 
 class TypingPrivacy(Protocol):
-    """Knows who neither shows that they type nor wants to see it, and between whom there is a block."""
+    """The accounts that hide typing, and the blocks between accounts."""
 
     async def filter_hidden(self, typist: UserId, users: Collection[UserId]) -> set[UserId]:
-        """Those of these who have switched `typingIndicators` off, who block the typist, or whom the typist blocks. Raises Unavailable."""
+        """The accounts that have switched `typingIndicators` off, block the typist, or are blocked by the typist. Raises Unavailable."""
         ...
 
 
@@ -42,7 +42,7 @@ class _Typist:
 
 
 class TypingIndicators:
-    """Passes typing on between the members of a conversation. What reaches nobody is gone."""
+    """Relays typing between the members of a conversation."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class TypingIndicators:
         self._notifier = notifier
         self._privacy = privacy
         self._clock = clock
-        #: Who was heard last stands last.
+        #: In the order of the last signal.
         self._typists: dict[tuple[MailboxKey, ConversationId], _Typist] = {}
 
     async def set_typing(self, caller: Caller, conversation_id: ConversationId, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
-        """Tell the other members' devices that somebody types, or no longer, unless they were told just now. Raises NotAMember."""
+        """Relay that this account types or has stopped, unless that was relayed just now. Raises NotAMember."""
         conversation = await self._conversation(caller, conversation_id)
         if conversation is None or caller.user_id not in conversation.members:
             raise NotAMember
@@ -70,7 +70,7 @@ class TypingIndicators:
         known = self._typists.pop(key, None)
         is_news = known is None or now - known.relayed_at >= RELAY_INTERVAL or (known.is_typing and not is_typing)
         if known is None or is_news:
-            # An end does not make room for the next beginning: who flickers is shown once in 3 seconds.
+            # A stop does not reset the interval: a typist that toggles is relayed once in 3 seconds.
             began = known.relayed_at if known is not None and not is_typing else now
             self._typists[key] = _Typist(caller, is_typing, began, now)
             await self._relay_state(caller, conversation, is_typing)
@@ -79,13 +79,13 @@ class TypingIndicators:
             self._typists[key] = known
 
     async def run(self) -> Never:
-        """Let those stop who say nothing more, until cancelled."""
+        """End typing that is not repeated, until cancelled."""
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
             await self.expire()
 
     async def expire(self) -> None:
-        """Have those stop who have said nothing for too long, and forget them."""
+        """End the typing of devices without a recent signal."""
         now = self._clock.now()
         late: list[tuple[MailboxKey, ConversationId]] = []
         for key, typist in self._typists.items():
@@ -103,11 +103,11 @@ class TypingIndicators:
             if conversation is not None and caller.user_id in conversation.members:
                 await self._relay_state(caller, conversation, is_typing=False)
         except Unavailable:
-            # Nobody can be told now; clients let it end by themselves, too.
+            # The members cannot be told now; clients end it by themselves, too.
             return
 
     async def _relay_state(self, caller: Caller, conversation: Conversation, is_typing: bool) -> None:  # noqa: FBT001  the frame's own field
-        # Where one blocks the other it is as if nobody were there; in a group, `silent` knows of it.
+        # A blocked direct conversation has no other members; in a group, `silent` has the blocks.
         others = set() if conversation.is_blocked else set(conversation.members) - {caller.user_id}
         if not others:
             return
@@ -123,7 +123,7 @@ class TypingIndicators:
         await relay_frame(self._notifier, "typing", payload, await mailboxes_of(self._device_lists, others - silent))
 
     async def _conversation(self, caller: Caller, conversation_id: ConversationId) -> Conversation | None:
-        """The conversation as it is remembered; nobody is refused before it was read anew."""
+        """The cached conversation; loaded again before a caller is refused."""
         known = (await self._conversations.get([conversation_id])).get(conversation_id)
         if known is None or caller.user_id in known.members:
             return known

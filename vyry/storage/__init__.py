@@ -1,1 +1,1 @@
-"""What carries the domain: PostgreSQL, SQLite, Kafka, Redis, memory."""
+"""Stores on PostgreSQL or SQLite, and the attachment stores."""

@@ -1,8 +1,8 @@
-"""How accounts end in PostgreSQL or SQLite.
+"""Deletion of accounts.
 
-Theory: `delete` leaves a row of the account without number and name, its ended devices, and what hangs on them. `erase` goes on from whatever it finds,
-one transaction a step, each begun by locking the account's row, so that the sweepers of several workers take turns. The account's row goes last: as long
-as something may be left, somebody knows of it. The peers are found through the memberships, so these stay until no notice of the account waits any more.
+Theory: `delete` leaves a row of the account without number and name, its ended devices, and the rows that belong to them. `erase` deletes the rest in steps,
+each a transaction that locks the account first, so that the sweepers of several workers take turns. It can continue after any step. The row of the account
+is deleted last, so that no remainder is forgotten. Peers are found through the memberships, which stay until no notice of the account waits.
 """
 
 from collections.abc import Collection, Sequence
@@ -18,26 +18,24 @@ from vyry.accounts.deletion import ERASE_DELAY
 from vyry.accounts.usernames import UsernameRules
 from vyry.errors import NotFound
 from vyry.kernel.ids import MailboxKey, UserId
+from vyry.storage.accounts import reserve_username
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.devices import delete_mail, end_devices
+from vyry.storage.locks import lock_account
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_conversation_changed, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.reserved_usernames import reserve_username
 
 
-#: So many accounts one turn looks at, and so many rows with others hanging on them one transaction takes.
+#: Accounts of one call of `erase`; devices or conversations of one step.
 _ACCOUNTS: Final = 100
 _ROWS_PER_STEP: Final = 50
 
-_LOCK: Final = (
-    "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING phone_hash, username"
-)
 _ANONYMIZE: Final = """
     UPDATE account SET deleted_at = $2, phone_hash = $3, phone_sealed = $4, username = NULL, display_name = NULL, bio = NULL,
         picture_attachment_id = NULL, sealed_profile = NULL, settings = '{}', suite = NULL, identity_key = NULL
     WHERE id = $1"""
 _LIVE: Final = "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL"
-#: What was sent goes on counting against the limits of networks and prefixes and the day's spend, without the number.
+#: Codes that were sent still count against the limits of networks and prefixes and the daily cost, without the number.
 _FORGET_NUMBER: Final = (
     "DELETE FROM otp_challenge WHERE phone_hash = ANY($1)",
     "UPDATE otp_sent SET phone_hash = '' WHERE phone_hash = ANY($1)",
@@ -51,7 +49,7 @@ _FORGET_ACCOUNT: Final = (
     "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",
     "DELETE FROM invite WHERE account_id = $1",
     "DELETE FROM group_invitation WHERE account_id = $1 OR to_id = $1",
-    # The rows go when their bytes are gone (vyry/attachments/upkeep.py); until then they are nobody's.
+    # These rows are deleted with their bytes (vyry/attachments/service.py).
     "UPDATE attachment SET account_id = NULL, expires_at = created_at WHERE account_id = $1",
     "DELETE FROM call WHERE account_id = $1 OR to_id = $1",
     "UPDATE resting_name SET account_id = NULL WHERE account_id = $1",
@@ -64,7 +62,7 @@ _MAILBOXES: Final = "SELECT mailbox FROM device WHERE account_id = $1"
 _MESSAGES: Final = """
     DELETE FROM message WHERE (sender, message_id) IN (
         SELECT sender, message_id FROM message WHERE sender IN (SELECT mailbox FROM device WHERE account_id = $1) LIMIT $2) RETURNING 1"""
-#: The rows of a table without a key, by where they lie.
+#: On PostgreSQL `fate` has no primary key: rows are addressed by ctid.
 _FATES: Final = {
     "postgres": """
     DELETE FROM fate WHERE ctid = ANY(ARRAY(
@@ -80,13 +78,13 @@ _HAS_NO_NOTICES: Final = (
 )
 _CONVERSATIONS: Final = """
     SELECT id FROM conversation WHERE id IN (SELECT conversation_id FROM member WHERE account_id = $1 LIMIT $2) ORDER BY id FOR UPDATE"""
-#: They say who is not told, so they stay as long as the memberships.
+#: Blocks decide who gets notices, so they stay as long as the memberships.
 _UNBLOCK: Final = "DELETE FROM block WHERE account_id = $1 OR blocked_id = $1"
 _RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE id = ANY($1)"
 _LEAVE: Final = """
     DELETE FROM member WHERE conversation_id = ANY($2)
         AND (account_id = $1 OR conversation_id IN (SELECT id FROM conversation WHERE id = ANY($2) AND kind = 'direct')) RETURNING 1"""
-#: A group that is left without an admin has the member of longest standing for one.
+#: A group without an admin gets the member who joined first as admin.
 _PROMOTE_ADMIN: Final = """
     UPDATE member SET role = 'admin' WHERE id IN (
         SELECT (SELECT x.id FROM member x WHERE x.conversation_id = c.id ORDER BY x.joined_at, x.id LIMIT 1)
@@ -123,28 +121,28 @@ class TortoiseDeletion:
 async def delete_account(
     tx: BaseDBAsyncClient, user_id: UserId, numbers: Collection[str], now: datetime
 ) -> Sequence[EndedDevice]:
-    """DeletionStore.delete, in a transaction that does more (an operator's)."""
-    found = await fetch(tx, _LOCK, user_id)
-    if not found:
+    """DeletionStore.delete in the transaction of the caller."""
+    account = await lock_account(tx, user_id)
+    if account is None:
         raise NotFound
     live = [to_uuid(row["id"]) for row in await fetch(tx, _LIVE, user_id)]
     ended = await end_devices(tx, user_id, live, now)
     body = {"name": "accountDeleted", "userId": str(user_id)}
     await enqueue_notice(tx, NewNotice(user_id, Audience.PEERS, body, now))
     for statement in _FORGET_NUMBER:
-        await fetch(tx, statement, sorted({found[0]["phone_hash"], *numbers}))
+        await fetch(tx, statement, sorted({account["phone_hash"], *numbers}))
     for statement in _FORGET_ACCOUNT:
         await fetch(tx, statement, user_id)
-    # The column is unique and never null: this is no hash, and nobody's number.
+    # The column is unique and not null; this value is no hash of a number.
     await fetch(tx, _ANONYMIZE, user_id, now, f"deleted:{user_id.hex}", b"")
-    if found[0]["username"] is not None:
-        await reserve_username(tx, found[0]["username"], None, UsernameRules(now).released_on)
+    if account["username"] is not None:
+        await reserve_username(tx, account["username"], None, UsernameRules(now).released_on)
     return ended
 
 
 @dataclass(frozen=True, slots=True)
 class _Remainder:
-    """A deleted account, and how much of what it left may go now."""
+    """A deleted account, and how many of its rows may be deleted now."""
 
     account_id: UUID
     limit: int
@@ -153,7 +151,7 @@ class _Remainder:
 
 
 async def _erase_step(account_id: UUID, now: datetime, limit: int) -> int:
-    """One step: the first kind of rows of which there are any. 0 when there is nothing left, or nothing that may go yet."""
+    """Delete rows of the first kind that is left. Returns 0 when none is left, or none may be deleted yet."""
     async with transaction() as tx:
         locked = await fetch(tx, _LOCK_DELETED, account_id)
         if not locked:
@@ -173,7 +171,7 @@ async def _erase_outcomes(tx: BaseDBAsyncClient, left: _Remainder) -> int:
 
 
 async def _erase_memberships(tx: BaseDBAsyncClient, left: _Remainder) -> int:
-    """Leave groups, and close direct conversations for both. Who stays in a group is told, and one of them leads it."""
+    """Leave groups, and close direct conversations for both members. The other members of groups get a notice."""
     if not await fetch(tx, _HAS_NO_NOTICES, left.account_id):
         return 0
     await fetch(tx, _UNBLOCK, left.account_id)
@@ -190,7 +188,7 @@ async def _erase_memberships(tx: BaseDBAsyncClient, left: _Remainder) -> int:
 
 
 async def _erase_devices(tx: BaseDBAsyncClient, left: _Remainder) -> int:
-    """Mailboxes with what came in at the last moment, devices, and the account itself, once nothing can come any more."""
+    """Delete mailboxes with mail that arrived last, devices, and finally the account, once no mail can arrive."""
     if not left.is_past_grace or not await fetch(tx, _HAS_NO_NOTICES, left.account_id):
         return 0
     devices = await fetch(tx, _DEVICES, left.account_id, _ROWS_PER_STEP)

@@ -1,4 +1,4 @@
-"""What happened to the security of an account, written in the transaction in which it happened."""
+"""Security events of accounts, each written in the transaction of the change that it reports."""
 
 from typing import cast
 
@@ -11,7 +11,7 @@ from vyry.storage.models import AccountEventRow
 
 
 async def record_event(tx: BaseDBAsyncClient, event: AccountEvent) -> None:
-    """Add a line to what the owner can read."""
+    """Add an event that the owner can read."""
     _ = await AccountEventRow.create(
         tx,
         account_id=event.account_id,

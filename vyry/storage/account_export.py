@@ -1,4 +1,4 @@
-"""All that the database holds about an account, read page by page: what GET /account/export says (archive_tables.py has the list)."""
+"""Reads all data of an account page by page, for GET /account/export. The tables are listed in account_export_tables.py."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -25,8 +25,8 @@ from vyry.storage.models import (
     DeviceRow,
     MailboxRow,
 )
+from vyry.storage.privacy import TortoiseReceipts
 from vyry.storage.raw_sql import fetch
-from vyry.storage.receipts import TortoiseReceipts
 
 
 _ROWS: Final = 200
@@ -35,7 +35,7 @@ _EVERYTHING_AFTER: Final = UUID(int=0)
 
 _MESSAGES: Final = """
     SELECT message_id, accepted_at FROM message WHERE sender = $1 AND message_id > $2 ORDER BY message_id LIMIT $3"""
-#: How much mail of a mailbox came to which end, moment by moment.
+#: How many envelopes of a mailbox reached which final state, by time.
 _RECEIPTS: Final = {
     "postgres": """
     SELECT at, sum(CASE WHEN state = 1 THEN cardinality(numbers) ELSE 0 END) AS acknowledged,
@@ -52,7 +52,7 @@ _RECEIPTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class _ExportScope:
-    """What an account's rows are found by. `mailbox_ids` names each mailbox and each device by the id that its owner knows."""
+    """The keys that find the rows of an account. `mailbox_ids` maps mailboxes and devices to the public mailbox id."""
 
     user_id: UserId
     numbers: Sequence[str]
@@ -77,24 +77,24 @@ class TortoiseExportSource:
             devices = await DeviceRow.filter(account_id=user_id).order_by("mailbox")
         boxes = [MailboxKey(device.mailbox) for device in devices]
         named = {key: each.mailbox_id for each in devices for key in (each.mailbox, each.id)}
-        whose = _ExportScope(user_id, list(numbers), boxes, [device.id for device in devices], named)
+        scope = _ExportScope(user_id, list(numbers), boxes, [device.id for device in devices], named)
         for table in EXPORT_TABLES:
-            async for page in _table_pages(table, whose):
+            async for page in _table_pages(table, scope):
                 yield page
         for parts in (
-            _conversation_pages(whose),
-            self._mail_pages(whose),
-            self._post_pages(whose),
-            _receipt_pages(whose),
+            _conversation_pages(scope),
+            self._mail_pages(scope),
+            self._post_pages(scope),
+            _receipt_pages(scope),
         ):
             async for page in parts:
                 yield page
 
-    async def _mail_pages(self, whose: _ExportScope) -> AsyncIterator[Page]:
-        """What waits in the mailboxes, as their devices would collect it."""
+    async def _mail_pages(self, scope: _ExportScope) -> AsyncIterator[Page]:
+        """The mail in the mailboxes, as the devices would collect it."""
         yield Page("mail", [])
-        await self._mail.deposit(whose.mailboxes)
-        for state in await self._mail.load_states(whose.mailboxes):
+        await self._mail.deposit(scope.mailboxes)
+        for state in await self._mail.load_states(scope.mailboxes):
             after = state.acknowledged.seq
             while after < state.last.seq:
                 entries = await self._mail.collect([CollectRequest(state.mailbox, after, _ROWS, _BYTES)])
@@ -103,16 +103,16 @@ class TortoiseExportSource:
                 after = entries[-1].seq
                 yield Page("mail", [{"mailbox_id": state.mailbox_id, "entry": entry} for entry in entries])
 
-    async def _post_pages(self, whose: _ExportScope) -> AsyncIterator[Page]:
-        """What the account posted in the last 30 days, and what became of each copy."""
+    async def _post_pages(self, scope: _ExportScope) -> AsyncIterator[Page]:
+        """The messages that the account posted and whose outcomes are still stored, with the state of each copy."""
         yield Page("posts", [])
-        for mailbox in whose.mailboxes:
+        for mailbox in scope.mailboxes:
             async for message_id, at in _sent_messages(mailbox):
-                named = {"mailbox_id": whose.mailbox_ids[mailbox], "message_id": message_id, "accepted_at": at}
-                # Its time may end just now. No more is told of others than at any other time.
+                named = {"mailbox_id": scope.mailbox_ids[mailbox], "message_id": message_id, "accepted_at": at}
+                # The outcome may have expired since. Receipts follow the privacy settings of the others.
                 with suppress(NotFound):
                     copies = [
-                        _outcome_fields(each) for each in await self._receipts.list_receipts(whose.user_id, message_id)
+                        _outcome_fields(each) for each in await self._receipts.list_receipts(scope.user_id, message_id)
                     ]
                     yield Page("posts", [{**named, "copies": copies}])
 
@@ -123,16 +123,16 @@ def _outcome_fields(copy: CopyStatus | Receipt) -> dict[str, object]:
     return {**asdict(copy.address), "state": copy.state.value, "at": copy.since}
 
 
-async def _table_pages(table: ExportTable, whose: _ExportScope) -> AsyncIterator[Page]:
-    """The rows of one table, by rising key."""
-    key = table.model._meta.pk_attr  # noqa: SLF001 - Tortoise has no other door
+async def _table_pages(table: ExportTable, scope: _ExportScope) -> AsyncIterator[Page]:
+    """The rows of one table in the order of its primary key."""
+    key = table.model._meta.pk_attr  # noqa: SLF001 - Tortoise has no public name for it
     owners: Mapping[str, Sequence[object]] = {
-        "account_id": [whose.user_id],
-        "to_id": [whose.user_id],
-        "phone_hash": whose.numbers,
-        "mailbox": whose.mailboxes,
-        "device": whose.devices,
-        "id": whose.mailboxes if table.model is MailboxRow else [whose.user_id],
+        "account_id": [scope.user_id],
+        "to_id": [scope.user_id],
+        "phone_hash": scope.numbers,
+        "mailbox": scope.mailboxes,
+        "device": scope.devices,
+        "id": scope.mailboxes if table.model is MailboxRow else [scope.user_id],
     }
     mine = table.model.filter(**{f"{table.owner}__in": owners[table.owner]}).order_by(key)
     after: object = None
@@ -140,22 +140,22 @@ async def _table_pages(table: ExportTable, whose: _ExportScope) -> AsyncIterator
         async with database_guard():
             rows = await (mine if after is None else mine.filter(**{f"{key}__gt": after})).limit(_ROWS)
         if rows or after is None:
-            yield Page(table.section, [_row(table, row, whose) for row in rows])
+            yield Page(table.section, [_row(table, row, scope) for row in rows])
         if len(rows) < _ROWS:
             return
         after = getattr(rows[-1], key)
 
 
-def _row(table: ExportTable, row: Model, whose: _ExportScope) -> dict[str, object]:
-    told = {table.export_names.get(name, name): getattr(row, name) for name in table.columns}
-    named = whose.mailbox_ids.get(getattr(row, table.owner))
-    return told if named is None else {"mailbox_id": named, **told}
+def _row(table: ExportTable, row: Model, scope: _ExportScope) -> dict[str, object]:
+    exported = {table.export_names.get(name, name): getattr(row, name) for name in table.columns}
+    named = scope.mailbox_ids.get(getattr(row, table.owner))
+    return exported if named is None else {"mailbox_id": named, **exported}
 
 
-async def _conversation_pages(whose: _ExportScope) -> AsyncIterator[Page]:
+async def _conversation_pages(scope: _ExportScope) -> AsyncIterator[Page]:
     after = None
     while True:
-        page = await TortoiseConversations().list(whose.user_id, _ROWS, after)
+        page = await TortoiseConversations().list(scope.user_id, _ROWS, after)
         yield Page("conversations", [{"conversation": each} for each in page.conversations])
         if page.next_cursor is None:
             return
@@ -163,7 +163,7 @@ async def _conversation_pages(whose: _ExportScope) -> AsyncIterator[Page]:
 
 
 async def _sent_messages(mailbox: MailboxKey) -> AsyncIterator[tuple[MessageId, datetime]]:
-    """The posts of one device, by rising id."""
+    """The messages of one device by rising id."""
     is_sqlite = connection().capabilities.dialect == "sqlite"
     after = _EVERYTHING_AFTER
     while True:
@@ -177,16 +177,16 @@ async def _sent_messages(mailbox: MailboxKey) -> AsyncIterator[tuple[MessageId, 
             return
 
 
-async def _receipt_pages(whose: _ExportScope) -> AsyncIterator[Page]:
-    """When mail to the account came to which end: the other side of others' outcomes."""
+async def _receipt_pages(scope: _ExportScope) -> AsyncIterator[Page]:
+    """The final states of mail to the account: what senders learn from receipts."""
     yield Page("receipts", [])
     is_sqlite = connection().capabilities.dialect == "sqlite"
-    for mailbox in whose.mailboxes:
+    for mailbox in scope.mailboxes:
         after: object = 0 if is_sqlite else from_milliseconds(0)
         while True:
             async with database_guard():
                 rows = await fetch(connection(), _RECEIPTS[connection().capabilities.dialect], mailbox, after, _ROWS)
-            named = {"mailbox_id": whose.mailbox_ids[mailbox]}
+            named = {"mailbox_id": scope.mailbox_ids[mailbox]}
             yield Page("receipts", [{**named, **row, "at": _to_datetime(row["at"])} for row in rows])
             if len(rows) < _ROWS:
                 break

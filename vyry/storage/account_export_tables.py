@@ -1,7 +1,7 @@
-"""What the archive of an account is made of: every table and every column, or why it is left out.
+"""The contents of an account export: every table and column, or the reason why it is left out.
 
-`TABLES` and `ELSEWHERE` name every table there is, and every column but those in `WITHHELD`; tests/integration/test_export.py holds them against
-the schema, so that a new table or column cannot be forgotten.
+`EXPORT_TABLES` and `EXPORTED_ELSEWHERE` name every table, and together with `WITHHELD_COLUMNS` every column; tests/integration/test_export.py compares them
+with the schema, so that a new table or column cannot be forgotten.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,12 @@ from tortoise.models import Model
 from vyry.storage.conversation_models import (
     AttachmentRow,
     BlockRow,
+    DeferredNoticeRow,
     FriendRequestRow,
     FriendRow,
     GroupInvitationRow,
     InviteRow,
+    NoticeRow,
     ProvenNetworkRow,
     ReservedUsernameRow,
 )
@@ -28,7 +30,6 @@ from vyry.storage.models import (
     KeySetRow,
     LinkRow,
     MailboxRow,
-    NoticeRow,
     OneTimePrekeyRow,
     OtpChallengeRow,
     OtpSentRow,
@@ -37,7 +38,6 @@ from vyry.storage.models import (
     RefreshTokenRow,
     UnlockTokenRow,
 )
-from vyry.storage.notice_models import DeferredNoticeRow
 
 
 OwnerColumn = Literal["id", "account_id", "to_id", "mailbox", "device", "phone_hash"]
@@ -45,7 +45,7 @@ OwnerColumn = Literal["id", "account_id", "to_id", "mailbox", "device", "phone_h
 
 @dataclass(frozen=True, slots=True)
 class ExportTable:
-    """A section made of one table: which column says whose a row is, and which columns are told, by the names they have in the archive."""
+    """A section of the export made of one table: the column that names the owner, the exported columns, and their names in the export if they differ."""
 
     section: str
     model: type[Model]
@@ -166,74 +166,74 @@ EXPORT_TABLES: Final = (
     ExportTable("resting_names", ReservedUsernameRow, "account_id", ("free_on",)),
     ExportTable("events", AccountEventRow, "account_id", ("at", "name", "device_id", "detail")),
 )
-#: Tables that are told in another way, or hold nothing about anybody in particular.
+#: Tables that other sections export, or that have no data of an account.
 EXPORTED_ELSEWHERE: Final[Mapping[str, str]] = {
-    "conversation": "told under conversations",
-    "member": "told under conversations",
-    "envelope": "told under mail",
-    "content": "told under mail",
-    "message": "told under posts",
-    "mailbox_share": "how much of what stands under mail comes from whom",
-    "fate": "of others' posts told under receipts, of the own ones under posts",
+    "conversation": "exported under conversations",
+    "member": "exported under conversations",
+    "envelope": "exported under mail",
+    "content": "exported under mail",
+    "message": "exported under posts",
+    "mailbox_share": "counts of the envelopes under mail by sender",
+    "fate": "of posts of others exported under receipts, of own posts under posts",
     "call": "a signal between nodes, gone within minutes",
-    "operator_act": "the operator's record of its own acts; what concerns the account stands under events",
-    "otp_breaker": "an area of numbers, nobody's in particular",
-    "witness": "the node's own",
-    "clock": "the node's own",
-    "pepper": "the node's own",
+    "operator_act": "the operator's log; what concerns the account is under events",
+    "otp_breaker": "an area of phone numbers, not of an account",
+    "witness": "state of the node",
+    "clock": "state of the node",
+    "pepper": "state of the node",
     "ending": "a signal between nodes, gone within minutes",
 }
-#: Columns that are not told, by their name alone or with their table's.
+#: Columns that are not exported, by name (in all tables) or by table and name.
 WITHHELD_COLUMNS: Final[Mapping[str, str]] = {
-    "phone_hash": "the number stands in clear under account",
-    "phone_sealed": "the number stands in clear under account",
-    "pepper_id": "which secret of the node a value is made under",
-    "account_id": "the same everywhere, it stands under account",
-    "mailbox": "the node's own key; mailboxId says which mailbox it is",
-    "device": "the node's own key; mailboxId says which device it is",
-    "account.deleted_at": "a deleted account has no archive",
-    "account_pin.verifier": "a secret, even if only its hash",
-    "device.id": "the node's own key; deviceId and mailboxId say which device it is",
-    "refresh_token.hash": "stands for a secret",
-    "refresh_token.successor": "stands for a secret",
-    "push_target.p256dh": "a secret between the device and those who wake it",
-    "push_target.auth": "a secret between the device and those who wake it",
-    "push_target.token": "a secret between the device and those who wake it",
-    "resting_name.hash": "a hash from which nothing can be read; the name itself is kept nowhere",
-    "mailbox.id": "the node's own key",
-    "mailbox.mailbox_id": "stands beside every row of a mailbox",
-    "one_time_prekey.id": "the node's own key",
-    "registration.token_hash": "stands for a secret",
-    "link.secret_hash": "stands for a secret",
-    "link.token_hash": "stands for a secret",
-    "link.approver": "the node's own key of a device",
-    "link.approver_generation": "the node's own count of a device's sessions",
-    "link.provisioning": "ciphertext for the new device, taken once",
-    "otp_challenge.id": "whoever knows it may guess at the code",
-    "otp_challenge.code_hash": "stands for a secret",
-    "otp_challenge.network": "a keyed hash from which nothing can be read",
-    "proven_network.id": "the node's own key",
-    "proven_network.network": "a keyed hash from which nothing can be read",
-    "otp_sent.id": "the node's own key",
-    "otp_sent.network": "a keyed hash from which nothing can be read",
-    "otp_sent.prefix": "a keyed hash from which nothing can be read",
-    "otp_sent.area": "a keyed hash from which nothing can be read",
-    "held_notice.id": "the node's own key",
-    "held_notice.subject": "stands in its body",
-    "held_notice.notice_id": "the node's own key until it is posted",
-    "held_notice.try_at": "the node's own work",
-    "notice.id": "the node's own key until it is posted",
-    "notice.caused_by": "whose turn it waits for; the body says what it is about",
-    "friend.id": "the node's own key",
-    "friend_request.id": "the node's own key",
-    "block.id": "the node's own key",
-    "invite.token_hash": "stands for a secret",
-    "group_invitation.id": "the node's own key",
-    "attachment.parts": "where the node keeps the bytes",
-    "attachment.writer": "the node's own count",
-    "notice.conversation_id": "stands in its body",
-    "push_wake.acknowledged_seq": "stands, as it is now, under mailboxes",
-    "push_wake.seq": "stands, as it is now, under mailboxes",
-    "notice.without": "the node's own key of a mailbox",
-    "account_event.id": "the node's own key",
+    "phone_hash": "the number is in clear under account",
+    "phone_sealed": "the number is in clear under account",
+    "pepper_id": "which secret of the node was used",
+    "account_id": "the id under account",
+    "mailbox": "internal key; mailboxId identifies the mailbox",
+    "device": "internal key; mailboxId identifies the device",
+    "account.deleted_at": "a deleted account has no export",
+    "account_pin.verifier": "hash of a secret",
+    "device.id": "internal key; deviceId and mailboxId identify the device",
+    "refresh_token.hash": "hash of a secret",
+    "refresh_token.successor": "hash of a secret",
+    "push_target.p256dh": "a secret of the device and its push service",
+    "push_target.auth": "a secret of the device and its push service",
+    "push_target.token": "a secret of the device and its push service",
+    "resting_name.hash": "a hash; the name itself is not stored",
+    "mailbox.id": "internal key",
+    "mailbox.mailbox_id": "part of every row of a mailbox",
+    "one_time_prekey.id": "internal key",
+    "registration.token_hash": "hash of a secret",
+    "link.secret_hash": "hash of a secret",
+    "link.token_hash": "hash of a secret",
+    "link.approver": "internal key of a device",
+    "link.approver_generation": "internal counter of sessions",
+    "link.provisioning": "ciphertext for the new device, delivered once",
+    "otp_challenge.id": "with it the code can be guessed",
+    "otp_challenge.code_hash": "hash of a secret",
+    "otp_challenge.network": "a keyed hash",
+    "proven_network.id": "internal key",
+    "proven_network.network": "a keyed hash",
+    "otp_sent.id": "internal key",
+    "otp_sent.network": "a keyed hash",
+    "otp_sent.prefix": "a keyed hash",
+    "otp_sent.area": "a keyed hash",
+    "held_notice.id": "internal key",
+    "held_notice.subject": "part of body",
+    "held_notice.notice_id": "internal key until it is posted",
+    "held_notice.try_at": "internal schedule",
+    "notice.id": "internal key until it is posted",
+    "notice.caused_by": "internal queue; the body says what it is about",
+    "friend.id": "internal key",
+    "friend_request.id": "internal key",
+    "block.id": "internal key",
+    "invite.token_hash": "hash of a secret",
+    "group_invitation.id": "internal key",
+    "attachment.parts": "internal location of the bytes",
+    "attachment.writer": "internal counter",
+    "notice.conversation_id": "part of body",
+    "push_wake.acknowledged_seq": "the current value is under mailboxes",
+    "push_wake.seq": "the current value is under mailboxes",
+    "notice.without": "internal key of a mailbox",
+    "account_event.id": "internal key",
 }

@@ -1,4 +1,4 @@
-"""Forgetting in bounded batches what no longer means anything: codes, tokens, links, names that have rested, devices long ended."""
+"""Deletes expired rows in bounded batches: codes, tokens, links, reserved usernames, devices that ended long ago."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
@@ -18,16 +18,16 @@ from vyry.storage.deferred_notices import CLAIM_LEASE
 from vyry.storage.raw_sql import fetch
 
 
-#: A name is free from its day on.
+#: A username is free from this day on.
 _DAY: Final = timedelta(days=1)
-#: A node that could not look for so long finds its sockets' ends by its other looks.
+#: A node that could not read revocations for so long finds ended sessions by its other checks.
 _ENDING_AGE: Final = timedelta(minutes=10)
-#: Longer than any window that codes are counted in.
+#: Longer than any window of the limits of codes.
 _SENT_AGE: Final = timedelta(days=8)
 _NOW: Final = timedelta(0)
-#: So much may the clocks of nodes differ.
+#: How much the clocks of nodes may differ.
 _SLACK: Final = timedelta(minutes=1)
-#: Table, column, and how far after the present it can be dated: what counts, locks or waits.
+#: Tables and columns that count, lock or expire, and how far in the future a correct clock can date them.
 _MAX_FUTURE: Final = (
     ("otp_sent", "at", _NOW),
     ("otp_breaker", "until", HOUR),
@@ -41,7 +41,7 @@ _MAX_FUTURE: Final = (
     ("held_notice", "try_at", CLAIM_LEASE),
     ("account", "deleted_at", _NOW),
 )
-#: What is taken away once it is over.
+#: Rows to delete once they have expired.
 _LIVES: Final = (("refresh_token", "expires_at", FAMILY_LIFETIME),)
 
 
@@ -99,7 +99,7 @@ class TortoiseAccountUpkeep:
         )
 
     async def _clamp_accepted_at(self, now: datetime) -> int:
-        """Mail without a number is found by its age."""
+        """Undeposited mail is found by its age."""
         is_sqlite = connection().capabilities.dialect == "sqlite"
         moments = [to_milliseconds(each) if is_sqlite else each for each in (now, now + _SLACK)]
         statement = "UPDATE envelope SET accepted_at = $1 WHERE seq IS NULL AND accepted_at > $2 RETURNING id"

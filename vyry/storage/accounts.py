@@ -1,7 +1,13 @@
-"""Accounts in the database."""
+"""Accounts, and the usernames that are reserved for their former owners.
+
+A username is released and reserved in one transaction. An account that takes a username writes it first: the unique column makes it wait for a concurrent
+release. Only then it checks for a reservation, with a statement that sees what was committed meanwhile.
+"""
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Final
+from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.exceptions import IntegrityError
@@ -10,26 +16,26 @@ from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.phone import HiddenNumber
 from vyry.accounts.registration_lock import RegistrationLocked
-from vyry.accounts.usernames import UsernameRules
+from vyry.accounts.usernames import UsernameRules, name_hash
 from vyry.errors import Forbidden, InvalidToken, NotFound, PinRequired, UsernameTaken
 from vyry.kernel.ids import DeviceId, UserId, new_id
 from vyry.storage.account_events import record_event
+from vyry.storage.conversation_models import ReservedUsernameRow
 from vyry.storage.database import connection, database_guard, transaction
-from vyry.storage.devices import end_devices
+from vyry.storage.devices import DeviceAssignment, add_device, end_devices
+from vyry.storage.locks import lock_account
 from vyry.storage.models import AccountRow
-from vyry.storage.new_devices import DeviceAssignment, add_device
 from vyry.storage.peppers import check_known_peppers, create_account, lock_account_by_number, store_number
-from vyry.storage.raw_sql import fetch, to_uuid
-from vyry.storage.reserved_usernames import apply_rename, list_release_dates
-from vyry.storage.unlock_tokens import (
+from vyry.storage.pins import (
     consume_registration_token,
     delete_abandoned_pin,
     delete_registrations,
     load_registration_lock,
 )
+from vyry.storage.raw_sql import fetch, to_uuid
 
 
-#: A new sign-up starts the numbers of devices anew.
+#: Device numbers start again with a new sign-up.
 _FIRST_NUMBER = DeviceId(1)
 _SUSPENDED = "The operator has suspended this account."
 
@@ -40,7 +46,7 @@ class TortoiseAccounts:
     async def sign_up(
         self, number: HiddenNumber, device: NewDevice, now: datetime, *, confirmed: datetime | None = None
     ) -> SignupResult:
-        # The first statements make or lock the account: whoever signs up with the same number at the same time waits here.
+        # The first statements lock or create the account: a concurrent sign-up with the same number waits here.
         fresh = UserId(new_id())
         async with transaction() as tx:
             found = await lock_account_by_number(tx, number) or await create_account(tx, fresh, number, now)
@@ -90,11 +96,10 @@ class TortoiseAccounts:
         return _account(row)
 
     async def change(self, user_id: UserId, change: AccountChange, names: UsernameRules) -> Account:
-        # A write that changes nothing locks the account first, so that settings changed at the same time merge.
-        lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
         try:
             async with transaction() as tx:
-                if not await fetch(tx, lock, user_id):
+                # Settings that are changed at the same time merge.
+                if await lock_account(tx, user_id) is None:
                     raise NotFound
                 row = await AccountRow.get(id=user_id, using_db=tx)
                 former = row.username
@@ -102,7 +107,7 @@ class TortoiseAccounts:
                 merged = {} if change.settings is None else {**row.settings, **change.settings}
                 row.settings = {name: value for name, value in merged.items() if value is not None}
                 await row.save(tx, update_fields=[*change.profile, "settings"])
-                await apply_rename(tx, user_id, (former, row.username), names)
+                await _apply_rename(tx, user_id, former, row.username, names)
         except IntegrityError as error:
             raise UsernameTaken from error
         return _account(row)
@@ -114,7 +119,7 @@ class TortoiseAccounts:
     async def _install_primary_device(
         self, tx: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime
     ) -> None:
-        """Give the account, which is locked, to a new primary device: identity and numbers of devices begin anew."""
+        """Give the locked account a new primary device; identity and device numbers start again."""
         reset = "UPDATE account SET suite = NULL, identity_key = NULL, last_device_id = $1 WHERE id = $2"
         await fetch(tx, reset, int(_FIRST_NUMBER), user_id)
         await delete_registrations(tx, user_id)
@@ -139,3 +144,37 @@ def _account(row: AccountRow) -> Account:
         row.sealed_profile,
         row.settings,
     )
+
+
+#: A row whose day has come counts as deleted: the sweeper deletes it later.
+_RESERVE: Final = """
+    INSERT INTO resting_name (hash, account_id, free_on) VALUES ($1, $2, $3)
+    ON CONFLICT (hash) DO UPDATE SET account_id = excluded.account_id, free_on = excluded.free_on"""
+_IS_RESERVED: Final = """
+    SELECT 1 FROM resting_name WHERE hash = $1 AND free_on > $2 AND (account_id IS NULL OR account_id <> $3)"""
+
+
+async def _apply_rename(
+    tx: BaseDBAsyncClient, user_id: UserId, former: str | None, present: str | None, rules: UsernameRules
+) -> None:
+    """Release the former username and take the present one, for a locked account. Raises UsernameTaken, RateLimited."""
+    if former == present:
+        return
+    if present is not None:
+        if await fetch(tx, _IS_RESERVED, name_hash(present), rules.today, user_id):
+            raise UsernameTaken
+        await ReservedUsernameRow.filter(hash=name_hash(present)).using_db(tx).delete()
+    if former is not None:
+        rules.check_reserved(await list_release_dates(tx, user_id, rules.today))
+        await reserve_username(tx, former, user_id, rules.released_on)
+
+
+async def reserve_username(tx: BaseDBAsyncClient, username: str, account_id: UUID | None, free_on: date) -> None:
+    """Reserve a released username for its former owner; for no account (None) when the owner is deleted."""
+    await fetch(tx, _RESERVE, name_hash(username), account_id, free_on)
+
+
+async def list_release_dates(tx: BaseDBAsyncClient, user_id: UserId, today: date) -> list[date]:
+    """The days on which the usernames that this account released become free, from tomorrow on."""
+    own = ReservedUsernameRow.filter(account_id=user_id, free_on__gt=today).using_db(tx)
+    return [row.free_on for row in await own.order_by("free_on")]

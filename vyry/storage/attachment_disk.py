@@ -1,6 +1,6 @@
-"""Parts of attachments in a folder: FOLDER/LAST TWO DIGITS OF THE ID/ID/PART, each written beside its place, synced, and renamed.
+"""Parts of attachments in a folder, FOLDER/LAST TWO DIGITS OF THE ID/ID/PART. A part is written to a temporary file, synced, and renamed.
 
-The work is done by threads of its own, so that a slow disk holds up neither the event loop nor what else the node does in threads.
+The work runs in threads of its own, so that a slow disk delays neither the event loop nor other threaded work of the node.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ from vyry.outage import OutageTracker
 Result = TypeVar("Result")
 _THREADS: Final = 4
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-#: When to come back to a full disk.
+#: The Retry-After of a full disk.
 FULL_RETRY_SECONDS: Final = 60
-#: Ids of version 7 begin alike and end at random.
+#: The ids (UUIDv7) are random at the end.
 _SHARDS: Final = tuple(f"{number:02x}" for number in range(256))
 
 
 class DiskParts:
-    """PartStore. `reserve_bytes` of the disk are never taken: the database may lie on the same."""
+    """PartStore in a folder. It leaves `reserve_bytes` of the disk free, for the database may be on the same disk."""
 
     piece_bytes = 256 << 10
 
@@ -50,7 +50,7 @@ class DiskParts:
     async def read(self, attachment_id: AttachmentId, name: str, start: int, length: int) -> bytes:
         content = await self._run(partial(_read, self._folder_of(attachment_id) / name, start, length))
         if len(content) != length:
-            raise Unavailable("This node does not hold these bytes.")
+            raise Unavailable("The stored attachment data is missing.")
         return content
 
     async def drop(self, attachment_id: AttachmentId, names: Collection[str]) -> None:
@@ -60,20 +60,20 @@ class DiskParts:
         await self._run(partial(_clear, self._folder_of(attachment_id), keep))
 
     async def list_attachments(self, after: str) -> tuple[Collection[AttachmentId], str]:
-        room = _SHARDS[_SHARDS.index(after) + 1] if after else _SHARDS[0]
-        ids = await self._run(partial(_ids_in_shard, self._folder / room))
-        return ids, "" if room == _SHARDS[-1] else room
+        shard = _SHARDS[_SHARDS.index(after) + 1] if after else _SHARDS[0]
+        ids = await self._run(partial(_ids_in_shard, self._folder / shard))
+        return ids, "" if shard == _SHARDS[-1] else shard
 
     async def _run(self, work: Callable[[], Result]) -> Result:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except FileNotFoundError as error:
-            raise Unavailable("This node does not hold these bytes.") from error
+            raise Unavailable("The stored attachment data is missing.") from error
         except OSError as error:
             wait = self._outage.record_failure(error)
             if error.errno in _FULL:
-                raise Unavailable("There is no room for attachments.", FULL_RETRY_SECONDS) from error
-            raise Unavailable("The attachments are away.", max(1, round(wait))) from error
+                raise Unavailable("Attachment storage is full.", FULL_RETRY_SECONDS) from error
+            raise Unavailable("Attachment storage is unavailable.", max(1, round(wait))) from error
         self._outage.record_success()
         return done
 
@@ -120,7 +120,7 @@ def _read(path: Path, start: int, length: int) -> bytes:
 def _drop(place: Path, names: Collection[str]) -> None:
     for name in names:
         (place / name).unlink(missing_ok=True)
-    # A folder with something in it stays.
+    # A folder that is not empty stays.
     with suppress(OSError):
         place.rmdir()
 
@@ -135,11 +135,11 @@ def _clear(place: Path, keep: Collection[str]) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _ids_in_shard(room: Path) -> list[AttachmentId]:
-    """The attachments in a room; what has another name is not ours."""
+def _ids_in_shard(shard: Path) -> list[AttachmentId]:
+    """The attachments in one of the 256 folders; files with other names are ignored."""
     found = []
     with suppress(FileNotFoundError):
-        for path in room.iterdir():
+        for path in shard.iterdir():
             with suppress(ValueError):
                 found.append(AttachmentId(UUID(path.name)))
     return found

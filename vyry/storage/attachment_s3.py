@@ -1,6 +1,6 @@
-"""Parts of attachments in any S3: BUCKET/PREFIX/ID/PART, each an object that is put once.
+"""Parts of attachments in S3, BUCKET/PREFIX/ID/PART, each an object that is put once.
 
-An object is there whole or not at all, and any node can go on with any upload: no multipart uploads are left behind, and nothing lies on a node's own disk.
+An object exists as a whole or not at all, and any node can continue any upload: no multipart uploads remain, and no node needs a disk.
 """
 
 from collections.abc import AsyncIterator, Collection
@@ -19,15 +19,15 @@ from vyry.errors import Unavailable
 from vyry.outage import OutageTracker
 
 
-#: A request to S3 is given up then, and made this often again.
+#: The time-out and the retries of a request.
 _SECONDS: Final = timedelta(seconds=20)
 _RETRIES: Final = 2
-#: Objects that one step of a round looks at.
+#: Objects of one page of a listing.
 _STEP: Final = 1_000
 
 
 class S3Parts:
-    """PartStore."""
+    """PartStore in a bucket."""
 
     piece_bytes = 1 << 20
 
@@ -36,7 +36,7 @@ class S3Parts:
         self._outage = OutageTracker("attachments")
 
     async def check_capacity(self, length: int) -> None:
-        """S3 has room."""
+        """S3 has no limit."""
 
     async def put(self, attachment_id: AttachmentId, name: str, content: bytes | bytearray) -> None:
         async with self._s3_guard():
@@ -46,7 +46,7 @@ class S3Parts:
         async with self._s3_guard():
             content = await obstore.get_range_async(self._store, f"{attachment_id}/{name}", start=start, length=length)
         if len(content) != length:
-            raise Unavailable("These bytes are gone.")
+            raise Unavailable("The stored attachment data is missing.")
         return content.to_bytes()
 
     async def drop(self, attachment_id: AttachmentId, names: Collection[str]) -> None:
@@ -77,17 +77,17 @@ class S3Parts:
         try:
             yield
         except FileNotFoundError as error:
-            raise Unavailable("These bytes are gone.") from error
+            raise Unavailable("The stored attachment data is missing.") from error
         except (BaseError, OSError) as error:
             wait = self._outage.record_failure(error)
-            # The cause names addresses, which are the operator's: it goes no further.
-            raise Unavailable("The attachments are away.", max(1, round(wait))) from None
+            # The cause contains addresses of the operator, so it is not chained.
+            raise Unavailable("Attachment storage is unavailable.", max(1, round(wait))) from None
         self._outage.record_success()
 
 
 @dataclass(frozen=True, slots=True)
 class S3Location:
-    """A bucket, and how to get at it; without an endpoint it is Amazon's."""
+    """A bucket and its credentials; Amazon S3 without an endpoint."""
 
     bucket: str
     prefix: str
@@ -98,7 +98,7 @@ class S3Location:
 
 
 def open_s3_parts(place: S3Location) -> S3Parts:
-    """Parts in a bucket."""
+    """Open the store."""
     is_plain = place.endpoint is not None and place.endpoint.startswith("http://")
     store = S3Store(
         place.bucket,

@@ -1,4 +1,4 @@
-"""Attachments in PostgreSQL or SQLite: where they stand, and which parts of the store are theirs."""
+"""Attachments in the database: state, quota, and the names of their parts in the attachment store."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -11,11 +11,10 @@ from vyry.errors import InvalidToken
 from vyry.kernel.ids import UserId
 from vyry.storage.conversation_models import AttachmentRow
 from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.locks import lock_account
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
 
 
-#: Who begins something takes turns with others of the account, and with its deletion.
-_LOCK: Final = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
 _USAGE: Final = """
     SELECT count(*) AS files, count(*) - count(completed_at) AS unfinished, coalesce(sum(length), 0) AS length
     FROM attachment WHERE account_id = $1 AND expires_at > $2"""
@@ -33,7 +32,7 @@ _FORGET: Final = "DELETE FROM attachment WHERE id = ANY($1)"
 
 
 class TortoiseAttachments:
-    """Ledger."""
+    """AttachmentStore on PostgreSQL or SQLite."""
 
     async def usage(self, owner: UserId, now: datetime) -> Usage:
         async with database_guard():
@@ -41,7 +40,7 @@ class TortoiseAttachments:
 
     async def create(self, owner: UserId, new: Attachment, terms: AttachmentLimits) -> bool:
         async with transaction() as tx:
-            if not await fetch(tx, _LOCK, owner):
+            if await lock_account(tx, owner) is None:
                 raise InvalidToken
             before = await _usage(tx, owner, new.created_at)
             if (
@@ -84,7 +83,7 @@ class TortoiseAttachments:
 
 
 class TortoiseAttachmentUpkeep:
-    """LedgerUpkeep."""
+    """AttachmentUpkeepStore on PostgreSQL or SQLite."""
 
     async def list_expired(self, now: datetime, limit: int) -> Sequence[AttachmentId]:
         return await _fetch_ids(_EXPIRED, now, limit)
@@ -99,7 +98,7 @@ class TortoiseAttachmentUpkeep:
 
 async def _usage(tx: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:
     row = (await fetch(tx, _USAGE, owner, now))[0]
-    # PostgreSQL sums up to a Decimal.
+    # On PostgreSQL the sum is a Decimal.
     return Usage(row["files"], row["unfinished"], int(row["length"]))
 
 
@@ -127,7 +126,7 @@ def _attachment(row: dict[str, Any]) -> Attachment:
 
 
 def _format_parts(parts: Sequence[Part]) -> str:
-    """NAME:LENGTH of each, with blanks between."""
+    """NAME:LENGTH of each part, separated by blanks."""
     return " ".join(f"{part.name}:{part.length}" for part in parts)
 
 

@@ -1,4 +1,4 @@
-"""Blocks in PostgreSQL or SQLite; see vyry/storage/relationships.py for what keeps two at once apart."""
+"""Blocks. Concurrent changes between two accounts: see vyry/storage/relationships.py."""
 
 from datetime import datetime
 from typing import Final
@@ -11,11 +11,12 @@ from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import ConversationId, UserId
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.groups import wait_for_posts
+from vyry.storage.locks import lock_accounts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import lock_accounts, pair_key
+from vyry.storage.relationships import pair_key
 
 
-#: Whether $1 knows of $2: they share a conversation, or $2 does not block $1.
+#: Whether $1 blocks $2, whether $2 is hidden from $1 (it blocks $1, and they share no conversation), and how many accounts $1 blocks.
 _RELATIONSHIP: Final = """
     SELECT EXISTS (SELECT 1 FROM block WHERE account_id = $1 AND blocked_id = $2) AS is_blocked,
         EXISTS (SELECT 1 FROM block WHERE account_id = $2 AND blocked_id = $1) AND NOT EXISTS (
@@ -36,7 +37,7 @@ _BEFORE_ALL: Final = UUID(int=0)
 
 
 class TortoiseBlocks:
-    """BlockStore."""
+    """BlockStore on PostgreSQL or SQLite."""
 
     async def block(self, owner: UserId, other: UserId, now: datetime) -> ConversationId | None:
         async with transaction() as tx:
@@ -47,7 +48,7 @@ class TortoiseBlocks:
             if between["is_blocked"]:
                 return None
             if between["blocks"] >= MAX_BLOCKS:
-                raise Forbidden("You block as many people as one can block.")
+                raise Forbidden("You have reached the limit of blocked accounts.")
             changed = await _bump_version(tx, owner, other)
             await fetch(tx, _BLOCK, owner, other, now)
             for statement in _UNFRIEND:
@@ -72,6 +73,6 @@ class TortoiseBlocks:
 
 
 async def _bump_version(tx: BaseDBAsyncClient, one: UserId, other: UserId) -> ConversationId | None:
-    """Have every node load the direct conversation of the two anew before it posts there."""
+    """Raise the version of their direct conversation, so that no node posts there by a cached copy."""
     changed = await fetch(tx, _RAISE, pair_key(one, other))
     return ConversationId(to_uuid(changed[0]["id"])) if changed else None

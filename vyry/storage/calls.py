@@ -1,4 +1,4 @@
-"""Calls that ring, in PostgreSQL or SQLite. A call is taken, and ended, by one statement; a missed one is told in the same transaction."""
+"""Ringing calls. Answering and ending a call are one statement each; the notice of a missed call is written in the same transaction."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +14,7 @@ from vyry.storage.raw_sql import fetch, to_uuid
 
 
 _KEY: Final = "call_id = $1 AND account_id = $2 AND to_id = $3"
-#: One call after the other of an account: nobody counts what another is just adding.
+#: Calls of one account are added one after the other, so that the limit is exact.
 _LOCK_CALLER: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _RING: Final = """
     INSERT INTO call (call_id, account_id, to_id, device_id, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"""
@@ -31,7 +31,7 @@ _FORGET: Final = """
 
 
 class TortoiseCalls:
-    """CallStore."""
+    """CallStore on PostgreSQL or SQLite."""
 
     async def start_ringing(self, call: Call, now: datetime) -> None:
         key = call.key

@@ -1,4 +1,4 @@
-"""The latest moment that any node confirmed, in the database: one row, written once a minute."""
+"""The latest time that any node confirmed, one row that is written once a minute."""
 
 from datetime import datetime
 from typing import Final

@@ -1,4 +1,4 @@
-"""The tables of what people share or find each other by, as Tortoise sees them: conversations, friends, invites, files, calls, resting names."""
+"""Tortoise models: conversations, contacts, groups, notices, attachments, calls, and what lets users find each other."""
 
 from tortoise import fields
 from tortoise.models import Model
@@ -21,14 +21,14 @@ class ConversationRow(Model):
 
 
 class MemberRow(Model):
-    """Who belongs to a conversation."""
+    """A member of a conversation."""
 
     id = fields.BigIntField(primary_key=True)
     conversation_id = fields.UUIDField()
     account_id = fields.UUIDField(db_index=True)
     role = fields.CharField(max_length=8)
     joined_at = fields.DatetimeField()
-    #: Whether the account has posted there, to somebody else, in the lane of mail.
+    #: Whether the account has posted mail to another member there.
     has_written = fields.BooleanField(db_default=False)
 
     class Meta:
@@ -50,7 +50,7 @@ class FriendRow(Model):
 
 
 class FriendRequestRow(Model):
-    """Somebody asks to be somebody's friend, until it is answered or withdrawn."""
+    """A friend request, until it is accepted, declined or withdrawn."""
 
     id = fields.BigIntField(primary_key=True)
     account_id = fields.UUIDField()
@@ -63,7 +63,7 @@ class FriendRequestRow(Model):
 
 
 class BlockRow(Model):
-    """To the one that is blocked, the account does not exist."""
+    """A block: the blocked account sees the other one as if it did not exist."""
 
     id = fields.BigIntField(primary_key=True)
     account_id = fields.UUIDField()
@@ -76,11 +76,11 @@ class BlockRow(Model):
 
 
 class InviteRow(Model):
-    """A way into a group for whoever has its token, which is kept as SHA-256 in hex."""
+    """An invite link of a group. Its token is stored as SHA-256 in hex."""
 
     id = fields.UUIDField(primary_key=True)
     conversation_id = fields.UUIDField(db_index=True)
-    #: Who made it.
+    #: The creator.
     account_id = fields.UUIDField(db_index=True)
     token_hash = fields.CharField(max_length=64, unique=True)
     max_uses = fields.IntField()
@@ -93,11 +93,11 @@ class InviteRow(Model):
 
 
 class GroupInvitationRow(Model):
-    """An admin of a group wants somebody in it who does not know them, until it is accepted or declined."""
+    """An invitation of a user to a group, until it is accepted or declined."""
 
     id = fields.BigIntField(primary_key=True)
     conversation_id = fields.UUIDField()
-    #: Who invites.
+    #: The inviter.
     account_id = fields.UUIDField(db_index=True)
     to_id = fields.UUIDField(db_index=True)
     at = fields.DatetimeField()
@@ -108,18 +108,18 @@ class GroupInvitationRow(Model):
 
 
 class AttachmentRow(Model):
-    """An uploaded file of ciphertext, or one on its way; the bytes lie in the attachment store."""
+    """An encrypted file, complete or being uploaded. Its bytes are in the attachment store."""
 
     id = fields.UUIDField(primary_key=True)
-    #: Nobody's, once the account is gone: it is over then, and goes with its bytes.
+    #: Null once the account is deleted: the row is deleted with its bytes.
     account_id = fields.UUIDField(db_index=True, null=True)
-    #: As announced, in bytes: it counts against the quota from the start.
+    #: The announced length in bytes: it counts against the quota from the start.
     length = fields.BigIntField()
-    #: How much of it is safe in the store: what its parts hold.
+    #: How many bytes the store has: the sum of the parts.
     received = fields.BigIntField(default=0)
-    #: NAME:LENGTH of each part of the store that counts, in order, with blanks between.
+    #: NAME:LENGTH of each part in order, separated by blanks.
     parts = fields.TextField(default="")
-    #: How many have begun to write; only what the last of them adds counts.
+    #: How many uploads have begun to write, only the last one may add parts.
     writer = fields.IntField(default=0)
     created_at = fields.DatetimeField()
     completed_at = fields.DatetimeField(null=True)
@@ -130,16 +130,16 @@ class AttachmentRow(Model):
 
 
 class CallRow(Model):
-    """A call that rings: what tells the people called that nobody answered."""
+    """A ringing call, from which missed calls are reported."""
 
     id = fields.BigIntField(primary_key=True)
     call_id = fields.UUIDField()
-    #: Who calls.
+    #: The caller.
     account_id = fields.UUIDField(db_index=True)
     to_id = fields.UUIDField(db_index=True)
-    #: The device that calls.
+    #: The calling device.
     device_id = fields.IntField()
-    #: The device that took it; 0 when it is over unanswered.
+    #: The device that answered, 0 when it ended unanswered.
     taken_by = fields.IntField(null=True)
     at = fields.DatetimeField(db_index=True)
 
@@ -149,7 +149,7 @@ class CallRow(Model):
 
 
 class ProvenNetworkRow(Model):
-    """A network from which a number was proven by its code, and on which day: what others ask for does not keep a code from it."""
+    """A network from which a number was verified, and on which day: requests of other networks do not use up its codes."""
 
     id = fields.BigIntField(primary_key=True)
     phone_hash = fields.CharField(max_length=64)
@@ -163,7 +163,7 @@ class ProvenNetworkRow(Model):
 
 
 class ReservedUsernameRow(Model):
-    """A username that was given up, as its hash: nobody but this account can take it before that day, and nobody at all when the account is gone."""
+    """A released username as its hash: until that day only this account can take it, and no account if it is null."""
 
     hash = fields.CharField(max_length=64, primary_key=True)
     account_id = fields.UUIDField(null=True, db_index=True)
@@ -171,3 +171,43 @@ class ReservedUsernameRow(Model):
 
     class Meta:
         table = "resting_name"
+
+
+class NoticeRow(Model):
+    """A notice to post, written in the transaction that it reports, so that a crash loses none."""
+
+    #: The messageId of the notice, too: a second post is a repetition.
+    id = fields.UUIDField(primary_key=True)
+    account_id = fields.UUIDField()
+    #: own (live devices of the account), peers (live devices of accounts that share a conversation with it) or members.
+    audience = fields.CharField(max_length=8)
+    #: The mailbox of the device that caused it and gets no notice.
+    without = fields.BigIntField(null=True)
+    body: fields.Field[dict[str, object]] = fields.JSONField()
+    at = fields.DatetimeField(db_index=True)
+    #: The conversation that it reports (audience members), at most one notice of a conversation waits, the newest.
+    conversation_id = fields.UUIDField(null=True, db_index=True)
+    #: Whose turn it is posted in, so that one account cannot delay all others: an account, or a conversation. Null is the account itself.
+    caused_by = fields.UUIDField(null=True)
+
+    class Meta:
+        table = "notice"
+        indexes = (("account_id",),)
+
+
+class DeferredNoticeRow(Model):
+    """A notice that waits until its mailbox has capacity."""
+
+    id = fields.BigIntField(primary_key=True)
+    mailbox = fields.BigIntField()
+    #: Its kind and what it is about, at most one of a subject waits, the newest.
+    subject = fields.CharField(max_length=255)
+    #: The messageId it will have.
+    notice_id = fields.UUIDField()
+    body: fields.Field[dict[str, object]] = fields.JSONField()
+    #: When it is tried again, null until the mailbox gets more capacity for notices (a trigger).
+    try_at = fields.DatetimeField(null=True, db_index=True)
+
+    class Meta:
+        table = "held_notice"
+        unique_together = (("mailbox", "subject"),)

@@ -1,4 +1,4 @@
-"""Conversations in PostgreSQL or SQLite. The unique `pair` makes a direct one the only one of its two members, whoever races."""
+"""Conversations. The unique column `pair` admits one direct conversation of two accounts, also with concurrent requests."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -12,8 +12,9 @@ from vyry.conversations.conversations import Conversation, ConversationKind, Con
 from vyry.errors import Forbidden, NotFound, Unavailable
 from vyry.kernel.ids import ConversationId, UserId, new_id
 from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.locks import lock_accounts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import IS_BLOCKED, lock_accounts, pair_key
+from vyry.storage.relationships import IS_BLOCKED, pair_key
 
 
 _OPEN = """
@@ -22,12 +23,12 @@ _OPEN = """
     ON CONFLICT (pair) DO NOTHING RETURNING id"""
 _JOIN = """
     INSERT INTO member (conversation_id, account_id, role, joined_at) VALUES ($1, $2, 'member', $4), ($1, $3, 'member', $4)"""
-#: The direct conversation of $1 and $2, and whether $2 hears from friends only and $1 is none.
+#: The direct conversation of $1 and $2, and whether $2 accepts friends only and $1 is none.
 _FIND_DIRECT = f"""
     SELECT c.id, COALESCE(a.settings ->> 'messagesFrom', 'everyone') = 'friends' AND NOT EXISTS (
         SELECT 1 FROM friend WHERE account_id = $2 AND friend_id = $1) AS is_reserved
     FROM account a LEFT JOIN conversation c ON c.pair = $3 WHERE a.id = $2 AND a.deleted_at IS NULL AND NOT {IS_BLOCKED}"""
-#: A CASE, since SQLite looks at both sides of an AND: in a group of a thousand that would be a look at each pair of members, for each member.
+#: A CASE, because SQLite evaluates both sides of an AND: in a group of a thousand that would look up each pair of members for each member.
 _LOAD = """
     SELECT c.id, c.kind, c.version, c.sealed_info, c.message_timer_seconds, c.created_at, c.last_activity_at,
            m.account_id, m.role, m.joined_at,
@@ -40,7 +41,7 @@ _LOAD = """
 _PAGE = """
     SELECT m.conversation_id, (SELECT count(*) FROM member each WHERE each.conversation_id = m.conversation_id) AS size
     FROM member m WHERE m.account_id = $1 AND m.conversation_id < $2 ORDER BY m.conversation_id DESC LIMIT $3"""
-#: The rows are locked in one order, so that two nodes that touch the same conversations never wait for each other.
+#: The rows are locked in the order of their ids, so that two nodes never deadlock.
 _TOUCH = """
     UPDATE conversation SET last_activity_at = $2 WHERE id IN (
         SELECT id FROM conversation WHERE id = ANY($1) AND last_activity_at < $2 ORDER BY id FOR NO KEY UPDATE)"""
@@ -61,7 +62,7 @@ _SHARE = f"""
 
 
 class TortoiseConversations:
-    """ConversationStore, and who shares a conversation with whom."""
+    """ConversationStore on PostgreSQL or SQLite."""
 
     async def load(
         self, ids: Collection[ConversationId], tx: BaseDBAsyncClient | None = None
@@ -117,7 +118,7 @@ class TortoiseConversations:
 
 
 async def _find_direct_id(tx: BaseDBAsyncClient, opener: UserId, other: UserId) -> ConversationId | None:
-    """Their direct conversation. Raises NotFound and Forbidden as `find_direct`."""
+    """The id of their direct conversation. Raises NotFound and Forbidden like `find_direct`."""
     found = await fetch(tx, _FIND_DIRECT, opener, other, pair_key(opener, other))
     if not found:
         raise NotFound

@@ -1,6 +1,6 @@
-"""The database as all account-sized adapters see it: Tortoise on PostgreSQL or on a SQLite file, opened once per process.
+"""The database of the account-sized stores: Tortoise on PostgreSQL or on a SQLite file, opened once per process.
 
-Promise: while the database is away every statement ends within 5 s in `Unavailable`, and works again by itself once it is back.
+While the database is down, a block under `database_guard` raises Unavailable within its time-out (4.5 s by default); it works again once the database is up.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tortoise.transactions import in_transaction
 from vyry.errors import Unavailable
 
 
-#: What a caller waits for the database in all, and for one statement; for a connection see tortoise_asyncpg.
+#: The time-outs of a guarded block and of one statement; for that of a connection see tortoise_asyncpg.
 TIMEOUT_SECONDS: Final = 4.5
 STATEMENT_TIMEOUT_SECONDS: Final = 4.0
 MIGRATION_TIMEOUT_SECONDS: Final = 600.0
@@ -55,14 +55,12 @@ def is_postgres(url: str) -> bool:
 
 
 def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
-    """What Tortoise is opened with: one connection `default`, one app `vyry`, migrations in the package `migrations`."""
+    """The configuration of Tortoise: one connection `default`, one app `vyry`, migrations in the package `migrations`."""
     return {
         "connections": {"default": _postgres(url, is_migrating) if is_postgres(url) else _sqlite(url, is_migrating)},
         "apps": {
             "vyry": {
-                "models": [
-                    f"vyry.storage.{name}" for name in ("models", "conversation_models", "notice_models", "node_models")
-                ],
+                "models": ["vyry.storage.models", "vyry.storage.conversation_models"],
                 "default_connection": "default",
                 "migrations": "migrations",
             }
@@ -82,7 +80,7 @@ def _postgres(url: str, is_migrating: bool) -> dict[str, Any]:  # noqa: FBT001
     settings = {
         "application_name": "vyry",
         "jit": "off",
-        # The server gives up just before the client does, so that nothing runs on unattended.
+        # The server aborts a statement just before the client does, so that none runs on.
         "statement_timeout": str(round(seconds * 1000) - 500),
         "lock_timeout": "10000" if is_migrating else "3000",
         "idle_in_transaction_session_timeout": "600000" if is_migrating else "10000",
@@ -99,7 +97,7 @@ def _sqlite(url: str, is_migrating: bool) -> dict[str, Any]:  # noqa: FBT001
         "synchronous": "FULL",
         "busy_timeout": "4000",
         "journal_size_limit": str(64 << 20),
-        # A table that a migration rebuilds would take the rows that point to it along.
+        # Rebuilding a table in a migration would delete the rows that refer to it.
         "foreign_keys": "OFF" if is_migrating else "ON",
     }
     return {"engine": "vyry.storage.tortoise_sqlite", "credentials": {"file_path": sqlite_path(url), **pragmas}}
@@ -107,53 +105,53 @@ def _sqlite(url: str, is_migrating: bool) -> dict[str, Any]:  # noqa: FBT001
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[None]:
-    """Tortoise, usable from every task of this process, for as long as the block lasts.
+    """Open Tortoise for all tasks of this process while the block lasts.
 
-    It opens also while PostgreSQL is away: connections are made when they are asked for.
+    It succeeds also while PostgreSQL is down: connections are opened on demand.
     """
     # The underscore-named switch makes the connection visible to tasks that were not started in this context (Tortoise 1.1.9).
     await Tortoise.init(config=tortoise_config(url), _enable_global_fallback=True)
     try:
         if not is_postgres(url):
-            # Its lock would stay taken for ever if the first statement found the file unreadable.
+            # Otherwise its lock would never be released if the first statement finds the file unreadable.
             await connection().create_connection(with_db=True)
         yield
     finally:
         await Tortoise.close_connections()
-        # Tortoise keeps the statements of each model by the connection's name alone (1.1.9); the next database may be of the other kind.
+        # Tortoise (1.1.9) caches statements by the name of the connection only; the next database may have the other dialect.
         EXECUTOR_CACHE.clear()
 
 
 @asynccontextmanager
 async def database_guard(seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[None]:
-    """Whatever the block asks of the database is answered within 5 s; its being away, busy or overfull is `Unavailable`."""
+    """Raises Unavailable if the block takes longer, or if the database is down, overloaded or full."""
     try:
         async with asyncio.timeout(seconds):
             yield
     except (OSError, DBConnectionError, *_POSTGRES_OUTAGE_ERRORS) as error:
-        raise Unavailable("The database is away.") from error
+        raise Unavailable("The database is unavailable.") from error
     except (OperationalError, sqlite3.OperationalError) as error:
-        # Tortoise wraps what statements raise, and lets through what BEGIN and COMMIT raise.
+        # Tortoise wraps the errors of statements, but not those of BEGIN and COMMIT.
         cause = error if isinstance(error, sqlite3.OperationalError) else (*error.args, None)[0]
         if not (isinstance(cause, sqlite3.Error) and is_sqlite_outage(cause)):
             raise
-        raise Unavailable("The database is busy.") from error
+        raise Unavailable("The database is overloaded; retry.") from error
 
 
 def is_sqlite_outage(error: sqlite3.Error) -> bool:
-    """Whether this tells of the file's state; a wrong statement is a fault of ours and stays one."""
-    # Errors that the sqlite3 module raises by itself carry no name.
+    """Whether the error is about the state of the file. Any other error is a bug and is not converted."""
+    # Errors of the sqlite3 module itself have no name.
     name: str = getattr(error, "sqlite_errorname", "")
     return any(name == away or name.startswith(f"{away}_") for away in _SQLITE_OUTAGE_NAMES)
 
 
 @asynccontextmanager
 async def transaction() -> AsyncIterator[BaseDBAsyncClient]:
-    """One transaction with `available` around it. Its first statement must be a write or a locking read."""
+    """A guarded transaction. Its first statement must be a write or a lock (vyry/storage/locks.py): on SQLite it makes the transaction the only writer."""
     async with database_guard(), in_transaction("default") as connection:
         yield connection
 
 
 def connection() -> BaseDBAsyncClient:
-    """The connection outside any transaction (inside one: that transaction's), for raw statements."""
+    """The connection for raw statements; inside a transaction it is that of the transaction."""
     return get_connection("default")

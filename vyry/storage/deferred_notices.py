@@ -1,4 +1,4 @@
-"""Notices that wait for room, on PostgreSQL or SQLite. A trigger makes them due once their mailbox has more room (migrations/0001_postgres_triggers.sql)."""
+"""Notices that wait for capacity of a mailbox. A trigger makes them due once the mailbox has more (migrations/0001_postgres_triggers.sql)."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -8,16 +8,16 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.kernel.ids import MailboxKey, MessageId
 from vyry.mail.deferred_notices import DeferredNotice
+from vyry.storage.conversation_models import DeferredNoticeRow
 from vyry.storage.database import connection, database_guard, transaction
-from vyry.storage.notice_models import DeferredNoticeRow
 from vyry.storage.raw_sql import fetch
 
 
-#: Due at once; the trigger writes the same.
+#: Due at once; the trigger writes the same value.
 _NOW: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: Whoever claims some and dies has them tried again after this long.
+#: The lease: notices of a worker that dies are tried again after it.
 CLAIM_LEASE: Final = timedelta(minutes=1)
-#: In turns: whatever one mailbox makes due by reading a notice at a time, the others have their first one tried before its second.
+#: Mailboxes take turns: the first notice of every mailbox is tried before the second one of any.
 _CLAIM: Final = """
     UPDATE held_notice SET try_at = $2 WHERE id IN (
         SELECT id FROM held_notice WHERE id IN (
@@ -28,14 +28,14 @@ _CLAIM: Final = """
 _FORGET: Final = """
     DELETE FROM held_notice WHERE mailbox = ANY($1) AND (
         notice_id = ANY($2) OR NOT EXISTS (SELECT 1 FROM mailbox m WHERE m.id = held_notice.mailbox AND NOT m.is_ended))"""
-#: Not those that the trigger has made due since they were claimed.
+#: Except those that the trigger has made due since they were claimed.
 _WAIT_FOR_CAPACITY: Final = (
     "UPDATE held_notice SET try_at = NULL WHERE mailbox = ANY($1) AND notice_id = ANY($2) AND try_at > $3"
 )
 
 
 async def defer_notices(tx: BaseDBAsyncClient, notices: Collection[DeferredNotice]) -> None:
-    """Have these wait, in the place of older ones of the same subject.
+    """Store notices, each replacing an older one of the same subject.
 
     They are tried at once: their mailboxes may have been emptied since they were found full, and no trigger would say so any more.
     """
@@ -51,7 +51,7 @@ async def defer_notices(tx: BaseDBAsyncClient, notices: Collection[DeferredNotic
 
 
 class TortoiseDeferredNotices:
-    """HeldNotices."""
+    """DeferredNoticeStore on PostgreSQL or SQLite."""
 
     async def claim(self, now: datetime, limit: int) -> list[DeferredNotice]:
         async with database_guard():

@@ -1,7 +1,7 @@
-"""Links in PostgreSQL or SQLite.
+"""Links of new devices.
 
-Theory: a link is one row, and every step is one conditional UPDATE of it: the condition holds the status that must be, the expiry, and that the sessions of
-the device that scanned still stand. Approving and completing count devices, so they hold the lock of the account's row first (account, then link).
+Theory: a link is one row, and every step is one conditional UPDATE: its condition checks the status, the expiry, and that the sessions of the approver are
+still valid. Approving and completing count devices, so they lock the account first (account, then link).
 """
 
 from collections.abc import Collection, Mapping
@@ -31,8 +31,8 @@ from vyry.errors import AlreadyUsed, DeviceLimit, InvalidToken, NotFound
 from vyry.kernel.ids import UserId
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.devices import DeviceAssignment, add_device
 from vyry.storage.models import LinkRow
-from vyry.storage.new_devices import DeviceAssignment, add_device
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
 from vyry.storage.prekeys import publish_keys
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
@@ -75,7 +75,7 @@ Row = dict[str, Any]
 
 
 class TortoiseLinks:
-    """LinkStore."""
+    """LinkStore on PostgreSQL or SQLite."""
 
     async def create(self, link: NewLink) -> None:
         async with database_guard():
@@ -141,7 +141,7 @@ class TortoiseLinks:
 
     async def complete(self, completion: Completion) -> LinkedDevice:
         now = completion.now
-        # Which account is to be locked; all that decides is asked again under its lock.
+        # Only to know which account to lock; everything is checked again under the lock.
         async with database_guard():
             user_id = await _find_account(connection(), completion.token_hash, now)
         async with transaction() as tx:
@@ -182,7 +182,7 @@ async def _load_for_refusal(tx: BaseDBAsyncClient, link_id: UUID) -> LinkRecord 
 
 
 async def _find_account(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UserId:
-    """Whose link this token completes. Raises AlreadyUsed, InvalidToken."""
+    """The account of the link that this token completes. Raises AlreadyUsed, InvalidToken."""
     found = await fetch(tx, _BY_TOKEN, token_hash)
     if not found:
         raise InvalidToken
@@ -200,7 +200,7 @@ async def _find_account(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -
 
 
 async def _live_device_ids(tx: BaseDBAsyncClient, user_id: UserId, most: int) -> set[int]:
-    """The numbers of the live devices, when there is room for one more. Raises DeviceLimit."""
+    """The numbers of the live devices. Raises DeviceLimit if there may be no further one."""
     live = {row["device_id"] for row in await fetch(tx, _LIVE, user_id)}
     if len(live) >= most:
         raise DeviceLimit
@@ -208,7 +208,7 @@ async def _live_device_ids(tx: BaseDBAsyncClient, user_id: UserId, most: int) ->
 
 
 async def _enqueue_device_linked(tx: BaseDBAsyncClient, caller: Caller, link: Row, now: datetime) -> None:
-    """The other devices of the account, and its owner's log. The peers were told when the keys were published."""
+    """Notify the other devices of the account and add the event. The peers were notified when the keys were published."""
     body = {
         "name": "deviceLinked",
         "deviceId": int(caller.device_id),

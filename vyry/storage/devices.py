@@ -1,22 +1,21 @@
-"""Devices in the database, and the one way in which they end.
-
-Locks are taken in one order: account, device, mailbox, then what hangs on them. Whoever rotates or kills tokens takes the device's lock too.
-"""
+"""Devices: how they are added, and the only way they end. The order of locks: see vyry/storage/locks.py."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.accounts.account import Device, DeviceListing, EndedDevice, Platform
+from vyry.accounts.account import Caller, Device, DeviceListing, EndedDevice, NewDevice, Platform
 from vyry.accounts.events import AccountEvent
 from vyry.errors import NotFound
+from vyry.kernel.chain import first_head
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
-from vyry.storage.models import DeviceRow
+from vyry.storage.models import DeviceRow, MailboxRow, RefreshTokenRow
 from vyry.storage.notice_outbox import enqueue_devices_changed
 from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
@@ -25,7 +24,7 @@ class TortoiseDevices:
     """DeviceStore on PostgreSQL or SQLite."""
 
     async def list(self, user_id: UserId) -> DeviceListing:
-        # One statement: the epoch and the devices are of one moment, and an account without devices still answers.
+        # One statement, so that the epoch and the devices are consistent. An account without devices returns a row without device.
         sql = (
             "SELECT a.device_list_epoch, d.id, d.device_id, d.name, d.platform, d.is_primary, d.linked_at, d.last_seen_on"
             " FROM account a LEFT JOIN device d ON d.account_id = a.id AND d.ended_at IS NULL WHERE a.id = $1 ORDER BY d.device_id"
@@ -59,10 +58,9 @@ async def end_devices(
     *,
     identity_changed: bool = False,
 ) -> Sequence[EndedDevice]:
-    """End those of these devices of the account that live: tokens, keys, waiting mail and mailboxes; the device-list epoch rises, and peers are told.
+    """End those of these devices that are live: delete tokens, keys and waiting mail, close the mailboxes, raise the device-list epoch, notify peers.
 
-    Answers the devices that this call ended. It is no business of the callers what an ended device leaves behind: nothing but its row.
-    `identity_changed`: the account gets another identity key.
+    Returns the devices that this call ended; only their rows stay. `identity_changed`: the account gets another identity key.
     """
     rise = "UPDATE account SET device_list_epoch = device_list_epoch + 1 WHERE id = $1 RETURNING device_list_epoch"
     risen = await fetch(tx, rise, account_id)
@@ -103,13 +101,57 @@ def _device(row: dict[str, Any]) -> Device:
 
 
 async def delete_mail(tx: BaseDBAsyncClient, mailbox: MailboxKey) -> None:
-    """Delete what waits in a mailbox and for it. A body shared with other mailboxes stays until its last copy goes."""
+    """Delete all mail of a mailbox. A content shared with other mailboxes stays until its last copy is deleted."""
     await fetch(tx, "DELETE FROM held_notice WHERE mailbox = $1", mailbox)
     await fetch(tx, "DELETE FROM mailbox_share WHERE mailbox = $1", mailbox)
     gone = await fetch(tx, "DELETE FROM envelope WHERE mailbox = $1 RETURNING content, loss", mailbox)
-    # By their ids, for which no planner has anything better than the key: a join takes minutes where it believes that few bodies have no reader.
+    # By id, so that the planner uses the primary key: a join takes minutes where it underestimates the number of contents.
     bodies = [row["content"] for row in gone if row["loss"] is None]
     await fetch(tx, "DELETE FROM content WHERE id = ANY($1) AND copies = 1", bodies)
     await fetch(tx, "SELECT id FROM content WHERE id = ANY($1) ORDER BY id FOR UPDATE", bodies)
     await fetch(tx, "UPDATE content SET copies = copies - 1 WHERE id = ANY($1)", bodies)
     await fetch(tx, "DELETE FROM content WHERE id = ANY($1) AND copies <= 0", bodies)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceAssignment:
+    """The account, number and role of a new device."""
+
+    user_id: UserId
+    device_id: DeviceId
+    is_primary: bool
+
+
+async def add_device(tx: BaseDBAsyncClient, assignment: DeviceAssignment, new: NewDevice, now: datetime) -> Caller:
+    """Add a device without keys, with an empty mailbox and its first refresh token. The account must be locked."""
+    head = first_head(new.mailbox_id)
+    mailbox = await MailboxRow.create(tx, mailbox_id=new.mailbox_id, head=head, acknowledged_head=head)
+    _ = await DeviceRow.create(
+        tx,
+        id=new.device,
+        account_id=assignment.user_id,
+        device_id=assignment.device_id,
+        mailbox=mailbox.id,
+        mailbox_id=new.mailbox_id,
+        name=new.name,
+        platform=new.platform.value,
+        is_primary=assignment.is_primary,
+        linked_at=now,
+        last_seen_on=now.date(),
+    )
+    _ = await RefreshTokenRow.create(
+        tx,
+        hash=new.refresh_hash,
+        device=new.device,
+        expires_at=new.refresh_expires_at,
+        family_ends_at=new.family_ends_at,
+    )
+    return Caller(
+        assignment.user_id,
+        assignment.device_id,
+        new.device,
+        MailboxKey(mailbox.id),
+        new.mailbox_id,
+        assignment.is_primary,
+        now,
+    )

@@ -1,4 +1,4 @@
-"""Finding people in PostgreSQL or SQLite. Each question is one statement, the same one whether somebody is found or not."""
+"""Contact discovery. Each lookup is one statement, the same whether an account is found or not."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
@@ -10,7 +10,7 @@ from vyry.storage.database import connection, database_guard
 from vyry.storage.raw_sql import fetch, to_uuid
 
 
-#: Of $1 and the account `a`, neither blocks the other.
+#: Neither of $1 and the account `a` blocks the other.
 _IS_VISIBLE: Final = """
     a.deleted_at IS NULL AND NOT EXISTS (
         SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = a.id) OR (b.account_id = a.id AND b.blocked_id = $1))"""
@@ -28,7 +28,7 @@ _PROFILE: Final = f"""
 
 
 class TortoiseDiscovery:
-    """PeopleStore."""
+    """DiscoveryStore on PostgreSQL or SQLite."""
 
     async def find_by_username(self, asker: UserId, username: str) -> Person:
         return person_from_row(await _fetch_one(_BY_USERNAME, asker, username))
@@ -44,7 +44,7 @@ class TortoiseDiscovery:
 
 
 def person_from_row(row: dict[str, Any]) -> Person:
-    """The account of this row as those who found it see it."""
+    """The account of a row, as other users see it."""
     picture = row["picture_attachment_id"]
     name = row["display_name"]
     return Person(UserId(to_uuid(row["id"])), row["username"], name, picture if picture is None else to_uuid(picture))

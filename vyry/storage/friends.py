@@ -1,4 +1,4 @@
-"""Friends and requests in PostgreSQL or SQLite; see vyry/storage/relationships.py for what keeps two at once apart."""
+"""Friends and friend requests. Concurrent changes between two accounts: see vyry/storage/relationships.py."""
 
 from datetime import datetime
 from typing import Final
@@ -19,8 +19,9 @@ from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import UserId
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.discovery import person_from_row
+from vyry.storage.locks import lock_accounts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import IS_BLOCKED, lock_accounts, pair_key
+from vyry.storage.relationships import IS_BLOCKED, pair_key
 
 
 _ARE_FRIENDS: Final = "EXISTS (SELECT 1 FROM friend WHERE account_id = $1 AND friend_id = $2)"
@@ -34,7 +35,7 @@ _REQUEST: Final = "INSERT INTO friend_request (account_id, to_id, at) VALUES ($1
 _REQUESTS_WAITING: Final = """
     SELECT (SELECT count(*) FROM friend_request WHERE account_id = $1 AND to_id <> $2) AS of_asker,
         (SELECT count(*) FROM friend_request WHERE to_id = $2 AND account_id <> $1) AS to_other"""
-#: Those of accounts with a direct conversation stay longest.
+#: Requests of accounts with a direct conversation are deleted last.
 _DROP_OLDEST: Final = """
     DELETE FROM friend_request WHERE to_id = $1 AND account_id = (
         SELECT r.account_id FROM friend_request r WHERE r.to_id = $1 AND r.account_id <> $2
@@ -60,7 +61,7 @@ _BEFORE_ALL: Final = UUID(int=0)
 
 
 class TortoiseFriends:
-    """FriendStore."""
+    """FriendStore on PostgreSQL or SQLite."""
 
     async def is_new_contact(self, asker: UserId, other: UserId) -> bool:
         async with database_guard():
@@ -78,7 +79,7 @@ class TortoiseFriends:
                 return True
             waiting = (await fetch(tx, _REQUESTS_WAITING, asker, other))[0]
             if waiting["of_asker"] >= MAX_REQUESTS:
-                raise Forbidden("Too many requests wait for an answer.")
+                raise Forbidden("You have too many pending friend requests.")
             if waiting["to_other"] >= MAX_REQUESTS:
                 await fetch(tx, _DROP_OLDEST, other, asker)
             await fetch(tx, _REQUEST, asker, other, now)
@@ -125,7 +126,7 @@ class TortoiseFriends:
 
 
 async def _lock_and_check_friends(tx: BaseDBAsyncClient, user: UserId, other: UserId) -> bool:
-    """Lock both, and say whether they are friends already. Raises NotFound where one does not exist for the other."""
+    """Lock both accounts; returns whether they are friends. Raises NotFound if one is hidden from the other."""
     if other not in await lock_accounts(tx, user, other):
         raise NotFound
     between = (await fetch(tx, _RELATION, user, other))[0]
@@ -136,6 +137,6 @@ async def _lock_and_check_friends(tx: BaseDBAsyncClient, user: UserId, other: Us
 
 async def _add_friendship(tx: BaseDBAsyncClient, one: UserId, other: UserId, now: datetime) -> None:
     if any(row["had"] >= MAX_FRIENDS for row in await fetch(tx, _FRIENDS_HAD, [one, other])):
-        raise Forbidden("One of you has as many friends as one can have.")
+        raise Forbidden("One of the two accounts has reached its limit of friends.")
     await fetch(tx, _BEFRIEND, one, other, now)
     await fetch(tx, _DELETE_REQUEST, one, other)

@@ -1,9 +1,9 @@
-"""Groups in PostgreSQL or SQLite.
+"""Groups, and the invitations of an admin.
 
-Theory: every change begins by locking the conversation's row, reads it whole, has the domain say what it becomes, and writes the difference, the version
-and the notices, all in one transaction. So changes of one conversation follow each other on whichever node they are made. A post guards itself by the
-version inside its statement but takes no lock, so one that is under way may have looked just before: `settle_posts` waits for these to end before a change
-is answered. On SQLite there is one writer, and nothing to wait for.
+Theory: a change locks the row of the conversation, reads it, applies a function of the domain, and writes the difference, the next version and the notices,
+all in one transaction. So changes of a conversation run one after the other on all nodes. A post checks the version in its statement but takes no lock, so a
+running post may have read the old version: `wait_for_posts` waits until these have ended before the change is confirmed. SQLite has one writer, so there is
+nothing to wait for.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.conversations.conversations import Conversation, ConversationKind, Role
 from vyry.conversations.groups import MAX_GROUPS, ConversationChange, MemberCandidate, check_admin
+from vyry.conversations.invitations import MAX_PENDING, MAX_PER_INVITER
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import ConversationId, UserId, new_id
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.database import connection, database_guard, transaction
-from vyry.storage.new_invitations import add_invitations
-from vyry.storage.notice_outbox import enqueue_conversation_changed
+from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_conversation_changed, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_uuid
 
 
@@ -36,12 +36,12 @@ _JOIN: Final = """
     SELECT $1, id, 'member', $3 FROM account WHERE id = ANY($2) AND deleted_at IS NULL RETURNING account_id"""
 _ASSIGN: Final = "UPDATE member SET role = $3 WHERE conversation_id = $1 AND account_id = ANY($2)"
 _LEAVE: Final = "DELETE FROM member WHERE conversation_id = $1 AND account_id = ANY($2)"
-#: Whoever made an invite knows its token: it ends with their being an admin.
+#: Invite links and invitations of a member end when it is no admin any more.
 _REVOKE: Final = (
     "DELETE FROM invite WHERE conversation_id = $1 AND account_id = ANY($2)",
     "DELETE FROM group_invitation WHERE conversation_id = $1 AND account_id = ANY($2)",
 )
-#: Who has come in needs no invitation any more.
+#: A new member needs no invitation any more.
 _DELETE_INVITATIONS: Final = "DELETE FROM group_invitation WHERE conversation_id = $1 AND to_id = ANY($2)"
 _CLOSE: Final = (
     "DELETE FROM invite WHERE conversation_id = $1",
@@ -49,7 +49,7 @@ _CLOSE: Final = (
     "DELETE FROM notice WHERE conversation_id = $1",
     "DELETE FROM conversation WHERE id = $1",
 )
-#: A group that somebody leads whom one blocks does not count, up to as many again.
+#: Groups with an admin whom the member blocks do not count, up to the same number again: so others cannot use up the limit.
 _OVER_GROUP_LIMIT: Final = """
     SELECT m.account_id FROM member m JOIN conversation c ON c.id = m.conversation_id AND c.kind = 'group'
     WHERE m.account_id = ANY($1) GROUP BY m.account_id HAVING count(*) > $2 AND (count(*) > 2 * $2 OR $2 < (
@@ -68,7 +68,7 @@ _CONTACTS: Final = """
     FROM account a WHERE a.id = ANY($2) AND a.deleted_at IS NULL
         AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = a.id AND b.blocked_id = $1)
         AND NOT EXISTS (SELECT 1 FROM block b WHERE b.account_id = $1 AND b.blocked_id = a.id)"""
-#: The posts of all nodes that run at this moment: every transaction holds a lock on its own virtual id until after its commit.
+#: The running posts of all nodes: a transaction has a lock on its own virtual id until after its commit.
 _RUNNING_POSTS: Final = """
     SELECT l.virtualtransaction AS post FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid'
     WHERE a.datname = current_database() AND a.application_name = 'vyry-post'"""
@@ -76,7 +76,7 @@ _LOOK_SECONDS: Final = 0.002
 
 
 class TortoiseGroups:
-    """GroupStore."""
+    """GroupStore on PostgreSQL or SQLite."""
 
     async def load(self, ids: Collection[ConversationId]) -> dict[ConversationId, Conversation]:
         return await TortoiseConversations().load(ids)
@@ -123,7 +123,7 @@ class TortoiseGroups:
 
 
 async def lock_conversation(tx: BaseDBAsyncClient, conversation_id: ConversationId) -> Conversation:
-    """The conversation as it is; nobody else changes it before this transaction is over. Raises NotFound."""
+    """Lock the conversation until the end of the transaction, and load it. Raises NotFound."""
     if not await fetch(tx, _LOCK, conversation_id):
         raise NotFound
     return await _load(tx, conversation_id)
@@ -132,7 +132,7 @@ async def lock_conversation(tx: BaseDBAsyncClient, conversation_id: Conversation
 async def apply_change(
     tx: BaseDBAsyncClient, before: Conversation, wanted: Conversation, now: datetime
 ) -> Conversation:
-    """Make a locked conversation what is wanted, under the next version, and have everybody told. Raises NotFound, Forbidden: see GroupStore.alter."""
+    """Write the wanted state of a locked conversation under the next version, with notices to its members. Raises NotFound, Forbidden: see GroupStore.change."""
     if wanted == before:
         return before
     key, after = before.conversation_id, replace(wanted, version=before.version + 1)
@@ -155,7 +155,7 @@ async def apply_change(
 
 
 async def wait_for_posts() -> None:
-    """Come back when no post is under way any more, on any node, that may have looked at a conversation before this was called."""
+    """Wait until every post that was running when this was called has ended, on all nodes."""
     if connection().capabilities.dialect == "sqlite":
         return
     async with database_guard():
@@ -185,7 +185,7 @@ async def _add_members(tx: BaseDBAsyncClient, key: ConversationId, users: Collec
         raise NotFound
     await fetch(tx, _DELETE_INVITATIONS, key, sorted(users))
     if await fetch(tx, _OVER_GROUP_LIMIT, sorted(users), MAX_GROUPS):
-        raise Forbidden("One of them is in as many groups as one may be.")
+        raise Forbidden("One of the users has reached the limit of groups.")
 
 
 async def _revoke_invites(tx: BaseDBAsyncClient, before: Conversation, after: Conversation) -> None:
@@ -196,7 +196,7 @@ async def _revoke_invites(tx: BaseDBAsyncClient, before: Conversation, after: Co
 
 
 def admins(conversation: Conversation) -> set[UserId]:
-    """Who may change it."""
+    """The admins, who may change it."""
     return {user for user, member in conversation.members.items() if member.role is Role.ADMIN}
 
 
@@ -206,3 +206,31 @@ def _contact(row: dict[str, Any]) -> MemberCandidate:
     is_friend = bool(row["is_friend"])
     is_open = is_friend or chosen.get("messagesFrom") != "friends"
     return MemberCandidate(is_open, is_friend or bool(row["is_met"]), is_friend or bool(row["has_written"]))
+
+
+_WAITING: Final = "SELECT count(*) AS waiting FROM group_invitation WHERE to_id = $1"
+_INVITE: Final = """
+    INSERT INTO group_invitation (conversation_id, account_id, to_id, at)
+    SELECT $1, $2, id, $4 FROM account WHERE id = $3 AND deleted_at IS NULL ON CONFLICT (conversation_id, to_id) DO NOTHING RETURNING to_id"""
+#: Delete the oldest invitations beyond the limits of one inviter and of all.
+_TRIM_ONE: Final = """
+    DELETE FROM group_invitation WHERE id IN (
+        SELECT id FROM group_invitation WHERE to_id = $1 AND account_id = $2 ORDER BY id DESC LIMIT 1000 OFFSET $3)"""
+_TRIM_ALL: Final = """
+    DELETE FROM group_invitation WHERE id IN (
+        SELECT id FROM group_invitation WHERE to_id = $1 ORDER BY id DESC LIMIT 1000 OFFSET $2)"""
+
+
+async def add_invitations(
+    tx: BaseDBAsyncClient, group: Conversation, inviter: UserId, users: Collection[UserId], now: datetime
+) -> None:
+    """Invite these users except members. A user with waiting invitations gets no notice of another one."""
+    for user in sorted(set(users) - group.members.keys()):
+        waiting = (await fetch(tx, _WAITING, user))[0]["waiting"]
+        if not await fetch(tx, _INVITE, group.conversation_id, inviter, user, now):
+            continue
+        await fetch(tx, _TRIM_ONE, user, inviter, MAX_PER_INVITER)
+        await fetch(tx, _TRIM_ALL, user, MAX_PENDING)
+        if not waiting:
+            # Posted in the turn of the inviter, who may cause a thousand notices at once.
+            await enqueue_notice(tx, NewNotice(user, Audience.OWN, {"name": "groupInvited"}, now, caused_by=inviter))

@@ -1,4 +1,4 @@
-"""Idle devices in PostgreSQL or SQLite. They are found by a partial index that holds linked devices alone, in the order in which they become idle."""
+"""Idle devices: linked devices that were not used for long. A partial index of linked devices finds them in the order in which they become idle."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -16,7 +16,7 @@ from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_date, to_uuid
 
 
-#: SQLite takes the partial index only where its condition is written letter for letter as in the index.
+#: SQLite uses the partial index only if the condition is written exactly as in the index.
 FIND_UNWARNED: Final = """
     SELECT d.id, d.account_id FROM device d JOIN account a ON a.id = d.account_id
     WHERE d.is_primary = false AND d.ended_at IS NULL AND d.idle_warned_at IS NULL AND d.last_seen_on <= $1 AND a.suspended_at IS NULL
@@ -25,7 +25,6 @@ FIND_WARNED: Final = """
     SELECT d.id, d.account_id FROM device d JOIN account a ON a.id = d.account_id
     WHERE d.is_primary = false AND d.ended_at IS NULL AND d.idle_warned_at <= $1 AND d.last_seen_on <= $2 AND a.suspended_at IS NULL
     LIMIT $3"""
-#: The account comes first, as everywhere.
 _LOCK: Final = "UPDATE account SET created_at = created_at WHERE id = $1 AND suspended_at IS NULL RETURNING id"
 _WARN: Final = """
     UPDATE device SET idle_warned_at = $2 WHERE id = $1 AND ended_at IS NULL AND idle_warned_at IS NULL AND last_seen_on <= $3
@@ -35,7 +34,7 @@ _STILL_IDLE: Final = """
 
 
 class TortoiseIdleDevices:
-    """IdleStore: each device in a transaction of its own."""
+    """IdleStore on PostgreSQL or SQLite: each device in a transaction of its own."""
 
     async def warn(self, idle: IdleCutoffs, limit: int) -> int:
         async with database_guard():
@@ -54,7 +53,7 @@ class TortoiseIdleDevices:
         for row in found:
             account_id = to_uuid(row["account_id"])
             async with transaction() as tx:
-                # Meanwhile it may have been used, ended or suspended.
+                # The device may have been used or ended meanwhile, or the account suspended.
                 if not await fetch(tx, _LOCK, account_id):
                     continue
                 still = [to_uuid(each["id"]) for each in await fetch(tx, _STILL_IDLE, row["id"], warned_by, seen_by)]

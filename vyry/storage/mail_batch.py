@@ -1,4 +1,4 @@
-"""A batch of posts as columns: what one call of mail_post takes, and how its answer becomes outcomes."""
+"""A batch of posts as columns: the parameters of one call of mail_post, and the outcomes from its result."""
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -12,7 +12,7 @@ from vyry.mail.store import Copy, MailboxCaps, Message, PostOutcome
 
 
 Key = tuple[MailboxKey, MessageId]
-#: Whether the sender `k.account` is no stranger to the owner of the mailbox, `d.account_id`; on both databases.
+#: Whether the sender `k.account` is no stranger to the owner `d.account_id` of the mailbox; for both databases.
 IS_ACQUAINTANCE: Final = """(
     EXISTS (SELECT 1 FROM friend f WHERE f.account_id = d.account_id AND f.friend_id = k.account)
     OR EXISTS (SELECT 1 FROM member x JOIN conversation c ON c.id = x.conversation_id AND (c.kind = 'group' OR x.has_written)
@@ -20,7 +20,7 @@ IS_ACQUAINTANCE: Final = """(
 
 
 class PostBatch:
-    """The distinct messages of a batch, in order; copies for full mailboxes can be struck out, and messages left without any are withheld."""
+    """The distinct messages of a batch, in order. Copies for full mailboxes can be removed; a message without copies is withheld."""
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = list({(m.sender, m.message_id): m for m in reversed(messages)}.values())[::-1]
@@ -30,11 +30,11 @@ class PostBatch:
 
     @property
     def has_notice(self) -> bool:
-        """Whether the node itself says something here."""
+        """Whether the batch has notices of the node."""
         return any(message.lane is Lane.NOTICE for message in self.messages)
 
     def capacity_requests(self, boxes: Collection[MailboxKey]) -> dict[CapacityRequest, int]:
-        """Where copies for these mailboxes ask for room, and the size of the largest of each place."""
+        """The lanes and senders whose capacity the copies for these mailboxes need, with the size of the largest copy of each."""
         wanted, sizes = frozenset(boxes), dict[CapacityRequest, int]()
         for message in self.messages:
             for copy in message.copies:
@@ -44,7 +44,7 @@ class PostBatch:
         return sizes
 
     def largest_copies(self) -> tuple[list[MailboxKey], list[int]]:
-        """The mailboxes of the batch, each once, and the size of the largest copy for each."""
+        """The distinct mailboxes of the batch, and the size of the largest copy of each."""
         sizes: dict[MailboxKey, int] = {}
         for message in self.messages:
             for copy in message.copies:
@@ -52,7 +52,7 @@ class PostBatch:
         return list(sizes), list(sizes.values())
 
     def drop_overflow(self, rooms: Mapping[CapacityRequest, LaneCapacity | None], caps: MailboxCaps) -> None:
-        """Strike out the copies that do not fit into what room their mailboxes have (None: the mailbox has ended); note for whom the others count."""
+        """Remove copies that exceed the capacity of their mailboxes (None: the mailbox has ended); note the share in which each other copy counts."""
         kept = []
         for message in self.messages:
             struck = frozenset(i for i, copy in enumerate(message.copies) if not self._fits(message, copy, rooms, caps))
@@ -78,7 +78,7 @@ class PostBatch:
         return True
 
     def columns(self) -> list[Sequence[object]]:
-        """The arrays of messages, then of contents, then of copies, in the order of mail_post's parameters; last what is urgent, for whom copies count, and where it was said."""
+        """The arrays of messages, contents and copies in the order of the parameters of mail_post; then urgency, shares and conversations."""
         messages = self.messages
         ends = list(accumulate(len(m.copies) for m in messages))
         contents: list[tuple[object, ...]] = []
@@ -119,7 +119,7 @@ class PostBatch:
         struck: frozenset[int],
         rows: tuple[list[tuple[object, ...]], list[tuple[object, ...]]],
     ) -> None:
-        """Add a message some of whose contents have several readers, or none."""
+        """Add a message that has a content with several copies or none."""
         contents, copies = rows
         uses: dict[int, list[int]] = {}
         for i, copy in enumerate(message.copies):
@@ -151,7 +151,7 @@ class PostBatch:
 def merge_outcomes(
     messages: Sequence[Message], stored: Mapping[Key, PostOutcome], known: Mapping[Key, PostOutcome]
 ) -> list[PostOutcome]:
-    """One outcome per message asked for: stored now, stored before, or (nothing stored) no room anywhere."""
+    """One outcome for each message: stored now, stored before, or not stored because no mailbox has capacity."""
     answered: set[Key] = set()
     found = []
     for message in messages:

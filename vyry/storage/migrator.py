@@ -1,6 +1,6 @@
-"""The schema, forwards and one step back: `vyry migrate`, `vyry rollback`, and what `vyry start` does before it serves.
+"""Migrations: `vyry migrate`, `vyry rollback`, and the migration at `vyry start`.
 
-Each call is one transaction with its entries in `tortoise_migrations`: a crash leaves the old schema. Calls that come together take turns.
+Each call is one transaction including its entries in `tortoise_migrations`: a crash leaves the old schema. Concurrent calls run one after the other.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from vyry.errors import SchemaTooNew, SchemaTooOld
 from vyry.storage.database import MIGRATION_TIMEOUT_SECONDS, database_guard, is_postgres, sqlite_path, tortoise_config
 
 
-#: "vyry" as a number: the advisory lock of whoever migrates.
+#: The advisory lock of a migration: "vyry" as a number.
 _LOCK: Final = 0x76797279
 _APP: Final = "vyry"
 #: The first step of the schema before 1.0, whose steps were replaced by one.
@@ -49,7 +49,7 @@ async def refuse_unknown(url: str) -> None:
 
 
 async def migrate(url: str, progress: Progress | None = None) -> list[str]:
-    """Bring the database to the newest schema; answers the migrations that were applied. Raises Unavailable when it is away, SchemaTooNew, SchemaTooOld."""
+    """Apply all new migrations; returns their names. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
     async with _migration_lock(url):
         await refuse_unknown(url)
         waiting = await pending_migrations(url)
@@ -61,7 +61,7 @@ async def migrate(url: str, progress: Progress | None = None) -> list[str]:
 
 
 async def rollback(url: str, progress: Progress | None = None) -> str | None:
-    """Undo the newest migration, and lose what only it had room for; answers its name, None when there is none. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
+    """Undo the newest migration, with the data of its tables and columns; returns its name, None if there is none. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
     async with _migration_lock(url):
         await refuse_unknown(url)
         names = await applied_migrations(url)
@@ -74,23 +74,23 @@ async def rollback(url: str, progress: Progress | None = None) -> str | None:
 
 
 async def pending_migrations(url: str) -> list[str]:
-    """The migrations not yet applied, in their order. Changes nothing. Raises Unavailable when the database is away."""
+    """The migrations that are not applied yet, in order. Raises Unavailable."""
     names = await applied_migrations(url)
     return [each for each in await _release_migrations(url) if each not in names]
 
 
 async def applied_migrations(url: str) -> list[str]:
-    """The migrations of this database, in their order. Changes nothing. Raises Unavailable when the database is away."""
+    """The migrations that are applied, in order. Raises Unavailable."""
     if not is_postgres(url) and not await asyncio.to_thread(Path(sqlite_path(url)).exists):
         return []
     async with _executor(url) as executor:
-        # Tortoise takes any failure to read its table for an empty one; so ask the database itself first.
+        # Tortoise treats any failure to read its table as an empty table, so the database is asked first.
         await executor.connection.execute_query("SELECT 1")
         return sorted(key.name for key in await executor.recorder.applied_migrations() if key.app_label == _APP)
 
 
 async def _release_migrations(url: str) -> list[str]:
-    """The migrations of this release, in their order."""
+    """The migrations of this release, in order."""
     async with _executor(url) as executor:
         executor.loader.load_disk()
         return sorted(key.name for key in executor.loader.disk_migrations)
@@ -102,7 +102,7 @@ async def _migrate_to(url: str, target: str, progress: Progress | None) -> None:
             progress(name)
 
     async with _executor(url) as outside:
-        await outside.recorder.ensure_schema(outside._schema_editor(atomic=False))  # noqa: SLF001  it has no other door
+        await outside.recorder.ensure_schema(outside._schema_editor(atomic=False))  # noqa: SLF001  it has no public name for it
         async with in_transaction("default") as connection:
             await _Executor(connection, tortoise_config(url)["apps"]).migrate(
                 [MigrationTarget(_APP, target)], progress=report
@@ -111,7 +111,7 @@ async def _migrate_to(url: str, target: str, progress: Progress | None) -> None:
 
 
 async def _check_references(connection: BaseDBAsyncClient) -> None:
-    """On SQLite references were not enforced meanwhile: nothing may point into the void."""
+    """On SQLite foreign keys were not enforced during the migration: check that none is broken."""
     if connection.capabilities.dialect == "sqlite":
         _, broken = await connection.execute_query("PRAGMA foreign_key_check")
         if broken:
@@ -126,7 +126,7 @@ class _Executor(MigrationExecutor):
 
 
 class _ScriptSchemaEditor(SqliteSchemaEditor):
-    """Tortoise 1.1.9 splits at every semicolon, also inside a comment; tortoise_sqlite knows better."""
+    """Tortoise 1.1.9 splits a script at every semicolon, also in a comment; tortoise_sqlite splits it correctly."""
 
     async def _run_sql(self, sql: str) -> None:
         await self.client.execute_script(sql)
@@ -143,7 +143,7 @@ async def _executor(url: str) -> AsyncIterator[_Executor]:
 
 @asynccontextmanager
 async def _migration_lock(url: str) -> AsyncIterator[None]:
-    """Nobody else migrates this database meanwhile; whoever comes second waits, and then finds nothing left to do."""
+    """Only one process migrates this database at a time; a second one waits, and then finds nothing to do."""
     if is_postgres(url):
         async with database_guard(MIGRATION_TIMEOUT_SECONDS):
             lock = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
@@ -162,7 +162,7 @@ async def _migration_lock(url: str) -> AsyncIterator[None]:
 
 
 def _back_up_file(path: Path, name: str) -> None:
-    """A file with tables in it is copied before it is changed, to `NAME.before-MIGRATION`."""
+    """Copy a SQLite file with tables to `NAME.before-MIGRATION`."""
     if not path.exists():
         return
     with closing(sqlite3.connect(path)) as source:

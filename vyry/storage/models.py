@@ -1,6 +1,6 @@
-"""The account-sized tables as Tortoise sees them; the mail tables (message, content, envelope, fate) have statements of their own.
+"""Tortoise models: accounts, devices, keys, one-time codes, push, and the node itself.
 
-Hot mail statements never go through these classes: see vyry/storage/mail_postgres/store.py and sqlite_mail.py.
+The mail tables (message, content, envelope, fate) have no models: see vyry/storage/mail_postgres/ and vyry/storage/mail_sqlite/.
 """
 
 from tortoise import fields
@@ -9,13 +9,13 @@ from tortoise.models import Model
 
 
 class AccountRow(Model):
-    """A person. The number is stored as a keyed hash and sealed, never in clear."""
+    """An account. The phone number is stored as a keyed hash and encrypted, never in clear."""
 
     id = fields.UUIDField(primary_key=True)
     #: HMAC-SHA-256 under the pepper, as hex.
     phone_hash = fields.CharField(max_length=64, unique=True)
     phone_sealed = fields.BinaryField()
-    #: Which pepper of the ring the hash and the seal are made under.
+    #: The pepper that the hash and the encryption use.
     pepper_id = fields.IntField(db_default=1)
     username = fields.CharField(max_length=30, null=True, unique=True)
     display_name = fields.CharField(max_length=100, null=True)
@@ -27,12 +27,12 @@ class AccountRow(Model):
     identity_key = fields.BinaryField(null=True)
     #: Rises with every change of the set of devices with keys, posts are guarded by it.
     device_list_epoch = fields.IntField(default=1)
-    #: The last device number given (1..127), 0 before the first.
+    #: The last device number assigned (1 to 127), 0 before the first.
     last_device_id = fields.IntField(default=0)
     created_at = fields.DatetimeField()
-    #: Set by the operator: no token of the account is good meanwhile, its mailboxes go on.
+    #: Set by the operator: tokens of the account are refused meanwhile, its mailboxes still get mail.
     suspended_at = fields.DatetimeField(null=True)
-    #: Set when the owner deleted it: devices and number are gone, the sweeper clears away the rest.
+    #: Set when the owner deleted it: devices and number are removed at once, the rest by the sweeper.
     deleted_at = fields.DatetimeField(null=True, db_index=True)
 
     class Meta:
@@ -48,19 +48,19 @@ class MailboxRow(Model):
     head = fields.BinaryField()
     acknowledged_seq = fields.BigIntField(default=0)
     acknowledged_head = fields.BinaryField()
-    #: The highest number that was returned by REST or named by a right hello.
+    #: The highest sequence number that REST returned or a valid hello named.
     sent_seq = fields.BigIntField(default=0)
-    #: What waits in each lane, tombstones not counted, the caps are held against these.
+    #: Waiting entries of each lane without tombstones, compared with the caps.
     mail_entries = fields.IntField(default=0)
     mail_bytes = fields.BigIntField(default=0)
     control_entries = fields.IntField(default=0)
     control_bytes = fields.BigIntField(default=0)
     notice_entries = fields.IntField(db_default=0)
     notice_bytes = fields.BigIntField(db_default=0)
-    #: Counts hellos: a socket whose number is lower has been displaced.
+    #: Counts hellos: a socket with a lower number has been displaced.
     connection = fields.BigIntField(default=0)
     is_ended = fields.BooleanField(default=False)
-    #: Whether its device has a push target: only then a deposit plans a wake-up.
+    #: Whether its device has a push target: only then a deposit plans a wakeup.
     is_pushed = fields.BooleanField(db_default=False)
 
     class Meta:
@@ -68,14 +68,14 @@ class MailboxRow(Model):
 
 
 class DeviceRow(Model):
-    """One device of an account, from sign-up or link to its end, ended rows stay for 30 days."""
+    """A device of an account. Rows of ended devices are deleted after 31 days (KEEP_ENDED)."""
 
     id = fields.UUIDField(primary_key=True)
     account_id = fields.UUIDField(db_index=True)
     device_id = fields.IntField()
     mailbox = fields.BigIntField(unique=True)
     mailbox_id = fields.UUIDField()
-    #: Null until the device uploaded keys: without keys it is no recipient.
+    #: Null until the device uploads keys: without keys it is no recipient.
     registration_id = fields.IntField(null=True)
     name = fields.CharField(max_length=100)
     platform = fields.CharField(max_length=16)
@@ -83,14 +83,14 @@ class DeviceRow(Model):
     linked_at = fields.DatetimeField()
     last_seen_on = fields.DateField()
     ended_at = fields.DatetimeField(null=True)
-    #: Named in access tokens: raising it makes all given so far worthless.
+    #: Contained in access tokens: raising it revokes all issued so far.
     session_generation = fields.IntField(default=1)
-    #: When the device was told that it will end because nobody uses it, null again once it is used.
+    #: When the device was notified that it will end for not being used, null again once it is used.
     idle_warned_at = fields.DatetimeField(null=True)
 
     class Meta:
         table = "device"
-        #: What the sweeper looks through for idle ones, however many devices there are.
+        #: The sweeper finds idle devices by this index.
         indexes = (
             PartialIndex(
                 fields=("ended_at", "idle_warned_at", "last_seen_on"),
@@ -101,7 +101,7 @@ class DeviceRow(Model):
 
 
 class RefreshTokenRow(Model):
-    """A refresh token as its SHA-256 in hex, `successor` is the hash of the token it was exchanged for."""
+    """A refresh token as SHA-256 in hex, `successor` is the hash of the token that replaced it."""
 
     hash = fields.CharField(max_length=64, primary_key=True)
     device = fields.UUIDField(db_index=True)
@@ -121,7 +121,7 @@ class OtpChallengeRow(Model):
     id = fields.UUIDField(primary_key=True)
     phone_hash = fields.CharField(max_length=64, db_index=True)
     phone_sealed = fields.BinaryField()
-    #: The keyed hash of the network that asked; empty where a node of an older release stored it.
+    #: The keyed hash of the network that asked.
     network = fields.CharField(max_length=64, db_default="")
     purpose = fields.CharField(max_length=16)
     code_hash = fields.BinaryField()
@@ -135,7 +135,7 @@ class OtpChallengeRow(Model):
 
 
 class KeySetRow(Model):
-    """The published keys of one device, one-time prekeys aside, keyed by the device's mailbox."""
+    """The published keys of one device without its one-time prekeys."""
 
     mailbox = fields.BigIntField(primary_key=True, generated=False)
     suite = fields.CharField(max_length=16)
@@ -149,12 +149,12 @@ class KeySetRow(Model):
     pq_last_resort = fields.BinaryField()
     pq_last_resort_signature = fields.BinaryField()
     last_resort_uses = fields.IntField(default=0)
-    #: The highest one-time ids ever handed out (this never goes back), and the highest of the present set or handed out.
+    #: The highest one-time ids ever claimed (never lowered), and the highest ever uploaded or claimed.
     issued_through_one_time = fields.BigIntField(default=0)
     issued_through_pq = fields.BigIntField(default=0)
     uploaded_through_one_time = fields.BigIntField(default=0)
     uploaded_through_pq = fields.BigIntField(default=0)
-    #: Whether the device was told that it runs low, and did not refill since.
+    #: Whether the device was notified that it has few keys, and has not refilled since.
     is_low_told = fields.BooleanField(default=False)
 
     class Meta:
@@ -162,7 +162,7 @@ class KeySetRow(Model):
 
 
 class OneTimePrekeyRow(Model):
-    """An unused one-time prekey, `kind` is "ec" or "pq". It leaves by one DELETE ... RETURNING."""
+    """An unused one-time prekey, `kind` is "ec" or "pq". A claim is one DELETE ... RETURNING."""
 
     id = fields.BigIntField(primary_key=True)
     mailbox = fields.BigIntField()
@@ -177,7 +177,7 @@ class OneTimePrekeyRow(Model):
 
 
 class AccountPinRow(Model):
-    """The PIN of an account as an Argon2id hash over its keyed hash, and the tries that were wrong."""
+    """The PIN of an account as an Argon2id hash over its keyed hash, and the number of wrong tries."""
 
     account_id = fields.UUIDField(primary_key=True)
     #: The encoded hash, with its parameters and salt.
@@ -186,7 +186,7 @@ class AccountPinRow(Model):
     registration_lock = fields.BooleanField(default=False)
     misses = fields.IntField(default=0)
     locked_until = fields.DatetimeField(null=True)
-    #: Those at the registration lock: who holds the number does not use up the tries of the devices, nor they its.
+    #: Wrong tries at the registration lock are counted apart, so that an owner of the number cannot use up the tries of the devices.
     lock_misses = fields.IntField(db_default=0)
     lock_locked_until = fields.DatetimeField(null=True)
     changed_at = fields.DatetimeField()
@@ -196,7 +196,7 @@ class AccountPinRow(Model):
 
 
 class UnlockTokenRow(Model):
-    """A number proven by its code that a registration lock keeps from signing up until the PIN is given too."""
+    """A verified sign-up to an account with a registration lock, until the PIN is given."""
 
     #: SHA-256 of the registration token, in hex.
     token_hash = fields.CharField(max_length=64, primary_key=True)
@@ -208,23 +208,23 @@ class UnlockTokenRow(Model):
 
 
 class LinkRow(Model):
-    """A device that asks to be linked, from its request to its completion. Secrets and tokens are kept as SHA-256 in hex."""
+    """A link of a new device, from request to completion. Secrets and tokens are stored as SHA-256 in hex."""
 
     id = fields.UUIDField(primary_key=True)
     secret_hash = fields.CharField(max_length=64)
     public_key = fields.BinaryField()
     name = fields.CharField(max_length=100)
     platform = fields.CharField(max_length=16)
-    #: The network it was asked from, as the approver is shown it.
+    #: The network of the new device, shown to the approver.
     requested_from = fields.CharField(max_length=64)
     #: waiting, scanned, approved, rejected, completed.
     status = fields.CharField(max_length=16)
     account_id = fields.UUIDField(null=True, db_index=True)
     approver = fields.UUIDField(null=True)
-    #: The sessions of that device when it scanned, the link ends with them.
+    #: The session generation of the approver when it scanned, the link ends with it.
     approver_generation = fields.IntField(null=True)
     approver_public_key = fields.BinaryField(null=True)
-    #: Opaque, taken once.
+    #: Ciphertext for the new device, delivered once.
     provisioning = fields.BinaryField(null=True)
     token_hash = fields.CharField(max_length=64, null=True, unique=True)
     expires_at = fields.DatetimeField(db_index=True)
@@ -234,7 +234,7 @@ class LinkRow(Model):
 
 
 class OtpSentRow(Model):
-    """One code that was sent: what the limits of numbers, networks and prefixes and the daily spend are counted by, whatever Redis remembers."""
+    """A code that was sent: limits of numbers, networks and prefixes and the daily cost are counted from these rows, not in Redis."""
 
     id = fields.BigIntField(primary_key=True)
     at = fields.DatetimeField(db_index=True)
@@ -253,7 +253,7 @@ class OtpSentRow(Model):
 
 
 class OtpBreakerRow(Model):
-    """An area of numbers that is sent no codes for a while, because too few of them were verified."""
+    """An area of phone numbers that gets no codes for a while, because too few were verified."""
 
     area = fields.CharField(max_length=64, primary_key=True)
     until = fields.DatetimeField(db_index=True)
@@ -263,7 +263,7 @@ class OtpBreakerRow(Model):
 
 
 class PushTargetRow(Model):
-    """Where a device wants to be woken (vyry/devices/push.py); it goes with the device."""
+    """The push target of a device (vyry/devices/push.py), deleted with the device."""
 
     device = fields.UUIDField(primary_key=True)
     kind = fields.CharField(max_length=16)
@@ -277,36 +277,14 @@ class PushTargetRow(Model):
         table = "push_target"
 
 
-class NoticeRow(Model):
-    """A notice on its way into mailboxes, written in the transaction that it tells of, so that a crash loses none."""
-
-    #: Is the notice's messageId too: posted twice it is a repeat.
-    id = fields.UUIDField(primary_key=True)
-    account_id = fields.UUIDField()
-    #: own (all live devices of the account) or peers (all live devices of those who share a conversation with it).
-    audience = fields.CharField(max_length=8)
-    #: A device that need not be told: it did it itself.
-    without = fields.BigIntField(null=True)
-    body: fields.Field[dict[str, object]] = fields.JSONField()
-    at = fields.DatetimeField(db_index=True)
-    #: The conversation that it tells of (audience members: all live devices of its members), of one at most one waits, the newest.
-    conversation_id = fields.UUIDField(null=True, db_index=True)
-    #: In whose turn it is posted: another account than the one it is for, or the conversation whose change it tells of; null for the account itself.
-    caused_by = fields.UUIDField(null=True)
-
-    class Meta:
-        table = "notice"
-        indexes = (("account_id",),)
-
-
 class AccountEventRow(Model):
-    """Something about the security of an account that its owner can read. Rows are never changed; they go with the account."""
+    """A security event of an account, which its owner can read. Rows are never changed, and deleted with the account."""
 
     id = fields.BigIntField(primary_key=True)
     account_id = fields.UUIDField()
     at = fields.DatetimeField(db_index=True)
     name = fields.CharField(max_length=32)
-    #: The number of the device that did it, null for nobody's.
+    #: The number of the device that caused it, null if none did.
     device_id = fields.IntField(null=True)
     detail: fields.Field[dict[str, object]] = fields.JSONField(default=dict)
 
@@ -316,13 +294,13 @@ class AccountEventRow(Model):
 
 
 class OperatorActionRow(Model):
-    """Something an operator did. Rows are never changed nor deleted: the database itself refuses it."""
+    """An operator action. Triggers refuse to change or delete a row."""
 
     id = fields.BigIntField(primary_key=True)
     at = fields.DatetimeField(db_index=True)
     operator = fields.CharField(max_length=100)
     act = fields.CharField(max_length=32)
-    #: The account it was done to, null for the whole node.
+    #: The account concerned, null for the whole node.
     subject = fields.UUIDField(null=True)
     reason = fields.CharField(max_length=500)
 
@@ -331,7 +309,7 @@ class OperatorActionRow(Model):
 
 
 class RestoreMarkerRow(Model):
-    """A mark that a node also keeps outside the database: when the two differ, the database is older than it was (a restore)."""
+    """A restore marker, which a node also keeps in a file: if the two differ, the database was restored from a backup."""
 
     node = fields.UUIDField(primary_key=True)
     mark = fields.UUIDField()
@@ -342,10 +320,10 @@ class RestoreMarkerRow(Model):
 
 
 class PepperRow(Model):
-    """A pepper that this installation uses, and since when: the newest is in use. A node that lacks one, or has another one under its id, makes nothing."""
+    """A pepper of this installation, the newest is in use. A node without it, or with another one under its id, creates no accounts."""
 
     id = fields.IntField(primary_key=True, generated=False)
-    #: A keyed hash by which nodes tell that they have the same one.
+    #: A keyed hash by which nodes check that they have the same pepper.
     fingerprint = fields.CharField(max_length=64)
     used_from = fields.DatetimeField()
 
@@ -353,8 +331,19 @@ class PepperRow(Model):
         table = "pepper"
 
 
+class ClockRow(Model):
+    """The latest time that any node confirmed (one row), and the time that a doubted clock claims."""
+
+    id = fields.IntField(primary_key=True, generated=False)
+    seen_at = fields.DatetimeField()
+    claimed_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "clock"
+
+
 class RevocationRow(Model):
-    """A device or a whole account whose sessions have ended or may go on again: nodes look at the sockets they hold for it. Written by triggers."""
+    """A device or account whose sessions ended or resumed: nodes check their sockets of it. Written by triggers."""
 
     id = fields.BigIntField(primary_key=True)
     device = fields.UUIDField(null=True)
@@ -366,23 +355,23 @@ class RevocationRow(Model):
 
 
 class PushWakeupRow(Model):
-    """The wake-ups of a device, planned with the deposit of the mail that it is woken for (a trigger), so that a crash loses none."""
+    """The planned wakeup of a device, written by a trigger with the deposit of its mail, so that a crash loses none."""
 
     device = fields.UUIDField(primary_key=True)
     mailbox = fields.BigIntField(db_index=True)
-    #: When it is to be sent, or sent again by somebody else if who took it up does not report, null while nothing is to be sent.
+    #: When it is due, or when the lease of the worker that claimed it ends, null while nothing is due.
     due_at = fields.DatetimeField(null=True, db_index=True)
     is_urgent = fields.BooleanField(db_default=True)
-    #: Something rings: sent even if no mail waits.
+    #: A call rings: sent even if no mail waits.
     is_ring = fields.BooleanField(db_default=False)
-    #: What the device had acknowledged when this was planned, if it is more now the device is awake.
+    #: The acknowledged sequence number when this was planned, if it is higher now the device is awake.
     acknowledged_seq = fields.BigIntField(db_default=0)
-    #: The last number in the mailbox when it was taken up.
+    #: The last sequence number of the mailbox when it was claimed.
     seq = fields.BigIntField(db_default=0)
-    #: How often it was woken since it was last heard, and how often the present wake-up was tried.
+    #: How often the device was woken since it last acknowledged, and how often this wakeup was tried.
     wakes = fields.IntField(db_default=0)
     attempts = fields.IntField(db_default=0)
-    #: New mail does not wake it again before.
+    #: New mail does not wake the device before.
     rest_until = fields.DatetimeField(null=True)
     sent_at = fields.DatetimeField(null=True)
 

@@ -1,7 +1,7 @@
-"""Notices in flight: written in the transaction that they tell of, taken from there into mailboxes by the sorting room. A crash loses none.
+"""The notice outbox: notices are written in the transaction that they report, and posted from here by the worker. A crash loses none.
 
-Many of them may be caused by one account, for many recipients each. So of those that a later one of the same kind makes void only the last waits, and
-the sorting room takes turns: the first notice that each account caused, then the second of each (docs/adr/0027-notices-take-turns.md).
+One account may cause many notices with many recipients each. So a newer notice replaces a waiting one of the same kind, and accounts take turns: the worker
+posts the first notice of each account, then the second of each (docs/adr/0027-notices-take-turns.md).
 """
 
 from collections.abc import Collection, Mapping
@@ -15,20 +15,20 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId, new_id
 from vyry.mail.deferred_notices import DeferredNotice
 from vyry.mail.notices import PendingNotice
+from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.deferred_notices import defer_notices
-from vyry.storage.models import NoticeRow
 from vyry.storage.raw_sql import fetch, to_uuid
 
 
 class Audience(Enum):
-    """Who is told."""
+    """The devices that get a notice."""
 
     #: All live devices of the account.
     OWN = "own"
-    #: All live devices of those who share a conversation with it, but not a direct one in which one blocks the other.
+    #: All live devices of accounts that share a conversation with it, except a direct one if one blocks the other.
     PEERS = "peers"
-    #: All live devices of the members of the conversation, which stands in the place of the account.
+    #: All live devices of the members of the conversation that `account_id` names.
     MEMBERS = "members"
 
 
@@ -50,7 +50,7 @@ _REPLACED = "DELETE FROM notice WHERE conversation_id = $1"
 _OLDER = """
     DELETE FROM notice WHERE account_id = $1 AND audience = $2 AND body->>'name' = $3 AND COALESCE(body->>'conversationId', '') = $4
     RETURNING body->>'identityChanged' AS identity_changed"""
-#: Group changes have many recipients and are no news of security: they come after all else.
+#: Group changes have many recipients and are not about security, so they come last.
 _NEXT_IDS = """
     SELECT id FROM (
         SELECT id, at, audience, row_number() OVER (PARTITION BY COALESCE(caused_by, account_id) ORDER BY at, id) AS turn FROM notice) waiting
@@ -59,21 +59,21 @@ _NEXT_IDS = """
 
 @dataclass(frozen=True, slots=True)
 class NewNotice:
-    """Who of or around an account is to be told what. `body` is the `notice` object of api.md section 7; the device `without` knows already."""
+    """A notice to write. `body` is the notice object of docs/protocol.md; the mailbox `without` gets no copy."""
 
     account_id: UUID
     audience: Audience
     body: Mapping[str, object]
     at: datetime
     excluded_mailbox: MailboxKey | None = None
-    #: In whose turn it is posted, when that is not the account: another account, or the conversation whose change it is.
+    #: Whose turn it is posted in, if not that of the account: another account, or the conversation that changed.
     caused_by: UUID | None = None
 
 
 async def enqueue_notice(
     tx: BaseDBAsyncClient, notice: NewNotice, conversation_id: ConversationId | None = None
 ) -> None:
-    """Have them told once the transaction is committed. With a conversation it is the one notice of it that waits."""
+    """Write a notice, to be posted after the commit. A notice of a conversation replaces a waiting one of it."""
     _ = await NoticeRow.create(
         tx,
         id=new_id(),
@@ -90,7 +90,7 @@ async def enqueue_notice(
 async def enqueue_conversation_changed(
     tx: BaseDBAsyncClient, changed: tuple[UUID, int], gone: Collection[UserId], at: datetime
 ) -> None:
-    """Have the members told which version the conversation has, and those who are `gone`. Inside the transaction that holds its lock.
+    """Notify the members of the version of a conversation, and those who are `gone`. The conversation must be locked.
 
     What waits of it is replaced, under another id: a node that is just posting the older one loses nothing, and tells of both.
     """
@@ -107,20 +107,20 @@ async def enqueue_conversation_changed(
 async def enqueue_devices_changed(
     tx: BaseDBAsyncClient, account_id: UUID, epoch: int, at: datetime, *, identity_changed: bool = False
 ) -> None:
-    """Have the peers told that the device list of this account is another one. Inside the transaction that holds the account's lock.
+    """Notify the peers that the device list of this account has changed. The account must be locked.
 
     What waits of it is replaced, as for `conversation_changed`; that the identity changed is told as long as one of those replaced said so.
     """
     body = {"name": "devicesChanged", "userId": str(account_id), "epoch": epoch, "identityChanged": identity_changed}
     telling = NewNotice(account_id, Audience.PEERS, body, at)
-    # JSON's true is a word on PostgreSQL and 1 on SQLite.
+    # A JSON true is a text on PostgreSQL and 1 on SQLite.
     if any(said in ("true", 1) for said in await _delete_older(tx, telling)):
         body["identityChanged"] = True
     await enqueue_notice(tx, telling)
 
 
 async def _delete_older(tx: BaseDBAsyncClient, notice: NewNotice) -> list[object]:
-    """Drop what waits of the same kind for the same audience; answers what each of those said of the identity."""
+    """Delete waiting notices of the same kind and audience; returns what each said about the identity."""
     kind = str(notice.body["name"]), str(notice.body.get("conversationId", ""))
     older = await fetch(tx, _OLDER, notice.account_id, notice.audience.value, *kind)
     return [row["identity_changed"] for row in older]
@@ -134,7 +134,7 @@ class TortoiseNoticeOutbox:
             ids = [to_uuid(row["id"]) for row in await fetch(connection(), _NEXT_IDS, limit)]
             rows = {row.id: row for row in await NoticeRow.filter(id__in=ids)}
             found: list[PendingNotice] = []
-            # One that another worker has posted meanwhile is not there any more.
+            # Another worker may have posted and deleted it meanwhile.
             for row in (rows[each] for each in ids if each in rows):
                 found.append(PendingNotice(MessageId(row.id), row.body, await self._mailboxes(row)))
                 copies -= len(found[-1].mailboxes)

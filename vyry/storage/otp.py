@@ -1,4 +1,4 @@
-"""One-time-code challenges in the database, and what was sent."""
+"""One-time-code challenges, and the log of codes that were sent."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -25,7 +25,7 @@ from vyry.storage.models import OtpChallengeRow
 from vyry.storage.raw_sql import fetch, to_datetime
 
 
-#: The lock that everybody takes who spends, on PostgreSQL.
+#: On PostgreSQL every send that has a cost takes this lock.
 _SPENDING: Final = 0x0719_5AFE
 _LOCK: Final = "SELECT pg_advisory_xact_lock(subject) FROM unnest($1::bigint[]) AS subject"
 _MOMENTS: Final = """
@@ -46,7 +46,7 @@ SELECT (SELECT until FROM otp_breaker WHERE area = $1) AS paused_until,
        (SELECT COUNT(*) FROM otp_sent WHERE area = $1 AND at > $2 AND is_verified) AS verified
 """
 _SPENT: Final = "SELECT COALESCE(SUM(cost), 0) AS spent FROM otp_sent WHERE at > $1"
-#: The newest code that has to be a day old before so much less is spent than now.
+#: The newest of the codes that must be a day old before the cost of the day has fallen by so much.
 _LAST_CODE_OVER_CAP: Final = """
 SELECT MAX(at) AS at
 FROM (SELECT at, SUM(cost) OVER (ORDER BY at DESC, id DESC) AS spent_since FROM otp_sent WHERE at > $1 AND cost > 0) AS spending
@@ -58,22 +58,22 @@ INSERT INTO otp_breaker (area, until) VALUES ($1, $2) ON CONFLICT (area) DO UPDA
 _COUNT: Final = """
 INSERT INTO otp_sent (at, phone_hash, network, prefix, area, cost, is_verified) VALUES ($1, $2, $3, $4, $5, $6, FALSE) RETURNING id
 """
-#: One statement counts and judges. It compares keyed hashes, so the time it takes says nothing about the code. An unused challenge that comes back used
-#: was used by this very guess.
+#: One statement counts the guess and checks it. It compares keyed hashes, so its time does not depend on the code. A challenge that is returned as used was
+#: used by this guess.
 _CHECK_CODE: Final = """
 UPDATE otp_challenge SET guesses_left = guesses_left - 1, is_used = (code_hash IN ($1, $2))
 WHERE id = $3 AND purpose = $4 AND guesses_left > 0 AND NOT is_used AND expires_at > $5
 """
 _AND_NUMBER: Final = " AND phone_hash = ANY($6)"
 _RETURNING_RESULT: Final = " RETURNING is_used, guesses_left, phone_hash, phone_sealed, network, created_at"
-#: Which code it was. A node of the release before stores no network with its challenges.
+#: The code that was sent for a challenge.
 _WHERE_SENT_CODE: Final = " WHERE phone_hash = $1 AND at = $2 AND (network = $3 OR $3 = '') RETURNING id"
 _VERIFIED: Final = "UPDATE otp_sent SET is_verified = TRUE" + _WHERE_SENT_CODE
 _PROVEN: Final = """
 INSERT INTO proven_network (phone_hash, network, proven_on) VALUES ($1, $2, $3)
 ON CONFLICT (phone_hash, network) DO UPDATE SET proven_on = excluded.proven_on RETURNING id
 """
-#: A code that was not sent costs nothing and says nothing about its prefix.
+#: A code that was not sent costs nothing and does not count for its prefix.
 _MARK_UNSENT: Final = "UPDATE otp_sent SET cost = 0, prefix = '', area = ''" + _WHERE_SENT_CODE
 _WITHDRAW: Final = "DELETE FROM otp_challenge WHERE id = $1 RETURNING network"
 
@@ -129,7 +129,7 @@ class TortoiseOtp:
 
 
 async def _lock(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits) -> None:
-    """Keep everybody else waiting who is counted by one of these; on SQLite a transaction is alone from its beginning."""
+    """Lock these counters, so that concurrent requests count one after the other; on SQLite the transaction is the only writer anyway."""
     if tx.capabilities.dialect == "sqlite":
         return
     named = [subjects.number]
@@ -139,7 +139,7 @@ async def _lock(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimit
     locks = {int.from_bytes(bytes.fromhex(each)[:8], signed=True) for each in named}
     if rules.daily_cap is not None:
         locks.add(_SPENDING)
-    # In one order for everybody, so that nobody waits in a circle.
+    # Locked in one order, so that no two requests deadlock.
     await fetch(tx, _LOCK, sorted(locks))
 
 

@@ -1,4 +1,4 @@
-"""The peppers that this installation uses, as the database names them: by id and keyed fingerprint, never themselves."""
+"""The registry of peppers (id, keyed fingerprint, start; never the pepper itself), and phone numbers hashed with them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.accounts.phone import HiddenNumber
 from vyry.errors import Unavailable
 from vyry.storage.database import connection, database_guard
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.models import PepperRow
+from vyry.storage.raw_sql import fetch
 
 
 _USE: Final = (
@@ -21,7 +22,7 @@ _USE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class PepperEntry:
-    """A pepper in the database; of those whose time has come the one with the highest id is in use."""
+    """A pepper of the installation; the one with the highest id that has started is in use."""
 
     pepper_id: int
     fingerprint: str
@@ -29,34 +30,34 @@ class PepperEntry:
 
 
 async def list_peppers() -> list[PepperEntry]:
-    """All of them, oldest first. Raises Unavailable."""
+    """All peppers by rising id. Raises Unavailable."""
     async with database_guard():
-        found = await fetch(connection(), "SELECT id, fingerprint, used_from FROM pepper ORDER BY id")
-    return [PepperEntry(row["id"], row["fingerprint"], to_datetime(row["used_from"])) for row in found]
+        rows = await PepperRow.all().order_by("id")
+    return [PepperEntry(row.id, row.fingerprint, row.used_from) for row in rows]
 
 
 async def add_pepper(tx: BaseDBAsyncClient, pepper: PepperEntry) -> bool:
-    """Have every node use this one from its moment on. False if there is one under its id already."""
+    """Make every node use this pepper from `used_from` on. Returns False if the id exists."""
     return bool(await fetch(tx, _USE, pepper.pepper_id, pepper.fingerprint, pepper.used_from))
 
 
 async def add_first_pepper(pepper: PepperEntry) -> None:
-    """Note what an installation begins with, unless somebody did."""
+    """Store the first pepper of an installation, unless another node has."""
     async with database_guard():
         await add_pepper(connection(), pepper)
 
 
 async def check_known_peppers(tx: BaseDBAsyncClient, known: Collection[int], now: datetime) -> None:
-    """A node that lacks a pepper of the installation would make a second account for a number. Raises Unavailable."""
+    """Raises Unavailable if this node lacks a pepper in use: it would create a second account for a number."""
     if await fetch(tx, "SELECT id FROM pepper WHERE used_from <= $1 AND NOT (id = ANY($2))", now, sorted(known)):
         raise Unavailable("This node lacks a pepper that the installation uses.")
 
 
 async def lock_account_by_number(tx: BaseDBAsyncClient, number: HiddenNumber) -> list[dict[str, Any]]:
-    """Lock the account of this number, under whichever pepper it is known. Nothing changes."""
+    """Lock the account of this number, whichever pepper its hash uses."""
     hashes = sorted(number.hashes.values())
     if tx.capabilities.dialect == "postgres":
-        # Nodes change over to a new pepper one after the other: two that sign the same number up at once share a hash, and so take turns.
+        # During a rotation nodes may use different peppers. Two concurrent sign-ups of a number have a hash in common, and lock it.
         turn = "SELECT pg_advisory_xact_lock(hashtextextended(hash, 0)) FROM unnest($1::text[]) hash"
         await fetch(tx, turn, hashes)
     lock = (
@@ -66,7 +67,7 @@ async def lock_account_by_number(tx: BaseDBAsyncClient, number: HiddenNumber) ->
 
 
 async def store_number(tx: BaseDBAsyncClient, account_id: UUID, number: HiddenNumber) -> None:
-    """Keep the number of this account under the pepper in use from now on."""
+    """Store the number of this account under the pepper in use."""
     move = "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3 WHERE id = $4"
     await fetch(tx, move, number.hash, number.sealed, number.pepper_id, account_id)
 
@@ -74,7 +75,7 @@ async def store_number(tx: BaseDBAsyncClient, account_id: UUID, number: HiddenNu
 async def create_account(
     tx: BaseDBAsyncClient, fresh: UUID, number: HiddenNumber, now: datetime
 ) -> list[dict[str, Any]]:
-    """A new account for this number. Nodes of an older release take no turns: of two that insert, the later one finds the account."""
+    """Create an account for this number; if another transaction has just created it, lock and return that one."""
     insert = (
         "INSERT INTO account (id, phone_hash, phone_sealed, pepper_id, settings, device_list_epoch, last_device_id, created_at)"
         " VALUES ($1, $2, $3, $4, $5, 1, 0, $6) ON CONFLICT (phone_hash) DO UPDATE"
@@ -84,9 +85,9 @@ async def create_account(
 
 
 def current_pepper_id(fingerprints: Mapping[int, str], entries: Sequence[PepperEntry], now: datetime) -> int | None:
-    """The pepper to use by what the database says, for a node whose ring has these fingerprints by id; one that it lacks if it lacks any.
+    """The pepper in use, for a node that has peppers with these fingerprints by id; if it lacks any, the id of a missing one.
 
-    None: the database names none.
+    Returns None if the database has no pepper.
     """
     begun = [each for each in entries if each.used_from <= now]
     strange = [each.pepper_id for each in begun if fingerprints.get(each.pepper_id) != each.fingerprint]

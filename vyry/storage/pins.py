@@ -1,6 +1,6 @@
-"""PINs in the database.
+"""PINs and the registration lock.
 
-Whatever changes a PIN locks its account first, as all that is account-sized does. Tries are counted without that: by one statement on the PIN's own row.
+A change of a PIN locks the account first. Counting a try does not: it is one statement on the row of the PIN.
 """
 
 from datetime import datetime
@@ -21,14 +21,17 @@ from vyry.accounts.pin import (
     Verifier,
     WrongTry,
 )
+from vyry.accounts.registration_lock import PendingToken, PendingUnlock, RegistrationLock
 from vyry.errors import InvalidToken
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.locks import lock_account
+from vyry.storage.models import AccountPinRow, UnlockTokenRow
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
 
-#: A lock that is over counts as no misses. The NULLIF is a null with the type of a moment, which a bare parameter has not.
+#: After a lock has ended wrong tries count from 0. The NULLIF is a null with the type timestamp, which a parameter does not have.
 _COUNT_TRY: Final = (
     "UPDATE account_pin SET"
     " misses = 1 + CASE WHEN locked_until IS NULL THEN misses ELSE 0 END,"
@@ -37,7 +40,7 @@ _COUNT_TRY: Final = (
     " WHERE account_id = $1 AND (locked_until IS NULL OR locked_until <= $4)"
     " RETURNING verifier, pepper_id, misses, locked_until"
 )
-#: The same at the registration lock, which has tries of its own.
+#: The same for the registration lock, whose tries are counted apart.
 _COUNT_TRY_AT_LOCK: Final = (
     "UPDATE account_pin SET"
     " lock_misses = 1 + CASE WHEN lock_locked_until IS NULL THEN lock_misses ELSE 0 END,"
@@ -46,14 +49,9 @@ _COUNT_TRY_AT_LOCK: Final = (
     " WHERE account_id = $1 AND (lock_locked_until IS NULL OR lock_locked_until <= $4)"
     " RETURNING verifier, pepper_id, lock_misses AS misses, lock_locked_until AS locked_until"
 )
-_RESET_TRIES: Final = (
-    "UPDATE account_pin SET misses = 0, locked_until = NULL, verifier = $3, pepper_id = $4"
-    " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
-)
-_RESET_TRIES_AT_LOCK: Final = (
-    "UPDATE account_pin SET misses = 0, locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, verifier = $3, pepper_id = $4"
-    " WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
-)
+#: What a correct PIN resets: at a device the tries of devices, at the registration lock both.
+_RESET: Final = {"misses": 0, "locked_until": None}
+_RESET_BOTH: Final = {**_RESET, "lock_misses": 0, "lock_locked_until": None}
 _EVENT_NAMES: dict[PinChange, EventName] = {
     PinChange.SET: "pinSet",
     PinChange.CHANGED: "pinChanged",
@@ -66,20 +64,18 @@ class TortoisePins:
     """PinStore on PostgreSQL or SQLite."""
 
     async def load(self, account_id: UUID) -> PinRecord | None:
-        find = (
-            "SELECT verifier, pepper_id, registration_lock, misses, locked_until, lock_misses, lock_locked_until"
-            " FROM account_pin WHERE account_id = $1"
-        )
         async with database_guard():
-            found = await fetch(connection(), find, account_id)
-        if not found:
+            row = await AccountPinRow.get_or_none(account_id=account_id)
+        if row is None:
             return None
-        row = found[0]
-        devices, lock = (
-            (row[misses], _optional_datetime(row[until]))
-            for misses, until in (("misses", "locked_until"), ("lock_misses", "lock_locked_until"))
+        return PinRecord(
+            Verifier(row.verifier, row.pepper_id),
+            row.registration_lock,
+            row.misses,
+            row.locked_until,
+            row.lock_misses,
+            row.lock_locked_until,
         )
-        return PinRecord(_verifier(row), bool(row["registration_lock"]), *devices, *lock)
 
     async def count_try(
         self,
@@ -102,15 +98,15 @@ class TortoisePins:
         record = await self.load(account_id)
         if record is None:
             return None
-        # Without a lock by now it was lifted between the two statements: the caller may ask again, in a second at the latest.
+        # The lock may have ended between the two statements: the caller may retry at once.
         return PinLockout((record.lock_locked_until if is_at_lock else record.locked_until) or now)
 
     async def restore_tries(
         self, account_id: UUID, proven: Verifier, renewed: Verifier, *, is_at_lock: bool = False
     ) -> bool:
-        statement = _RESET_TRIES_AT_LOCK if is_at_lock else _RESET_TRIES
+        changes = {**(_RESET_BOTH if is_at_lock else _RESET), "verifier": renewed.text, "pepper_id": renewed.pepper_id}
         async with database_guard():
-            return bool(await fetch(connection(), statement, account_id, proven.text, renewed.text, renewed.pepper_id))
+            return bool(await AccountPinRow.filter(account_id=account_id, verifier=proven.text).update(**changes))
 
     async def record_wrong_try(self, miss: WrongTry) -> None:
         by, left = miss.guesser, miss.counted_try.tries_left
@@ -133,13 +129,18 @@ class TortoisePins:
             return bool(is_added) and await _record_change(tx, PinChange.SET, new.guesser, new.at)
 
     async def replace(self, new: NewPin, proven: Verifier) -> bool:
-        replace = (
-            "UPDATE account_pin SET verifier = $2, pepper_id = $3, registration_lock = COALESCE($4, registration_lock), misses = 0,"
-            " locked_until = NULL, lock_misses = 0, lock_locked_until = NULL, changed_at = $5 WHERE account_id = $1 AND verifier = $6 RETURNING account_id"
-        )
+        changes = {
+            **_RESET_BOTH,
+            "verifier": new.verifier.text,
+            "pepper_id": new.verifier.pepper_id,
+            "changed_at": new.at,
+        }
+        if new.registration_lock is not None:
+            changes["registration_lock"] = new.registration_lock
         async with transaction() as tx:
             await _lock_account(tx, new.guesser.account_id)
-            is_replaced = await fetch(tx, replace, *_pin_columns(new), new.registration_lock, new.at, proven.text)
+            proven_pin = AccountPinRow.filter(account_id=new.guesser.account_id, verifier=proven.text).using_db(tx)
+            is_replaced = await proven_pin.update(**changes)
             return bool(is_replaced) and await _record_change(tx, PinChange.CHANGED, new.guesser, new.at)
 
     async def reset(self, new: NewPin) -> None:
@@ -154,17 +155,16 @@ class TortoisePins:
             await _record_change(tx, PinChange.RESET, new.guesser, new.at)
 
     async def remove(self, by: Guesser, proven: Verifier, now: datetime) -> bool:
-        remove = "DELETE FROM account_pin WHERE account_id = $1 AND verifier = $2 RETURNING account_id"
         async with transaction() as tx:
             await _lock_account(tx, by.account_id)
-            is_removed = await fetch(tx, remove, by.account_id, proven.text)
+            is_removed = (
+                await AccountPinRow.filter(account_id=by.account_id, verifier=proven.text).using_db(tx).delete()
+            )
             return bool(is_removed) and await _record_change(tx, PinChange.REMOVED, by, now)
 
 
 async def _lock_account(tx: BaseDBAsyncClient, account_id: UUID) -> None:
-    """A write that changes nothing. An account that was deleted meanwhile has no callers."""
-    lock = "UPDATE account SET created_at = created_at WHERE id = $1 AND deleted_at IS NULL RETURNING id"
-    if not await fetch(tx, lock, account_id):
+    if await lock_account(tx, account_id) is None:
         raise InvalidToken
 
 
@@ -185,3 +185,65 @@ def _verifier(row: dict[str, Any]) -> Verifier:
 
 def _optional_datetime(value: Any) -> datetime | None:
     return None if value is None else to_datetime(value)
+
+
+class TortoiseUnlockTokens:
+    """UnlockTokenStore on PostgreSQL or SQLite."""
+
+    async def save_token(self, account_id: UUID, pending: PendingToken, now: datetime) -> None:
+        async with transaction() as tx:
+            if await lock_account(tx, account_id) is None:
+                return
+            _ = await UnlockTokenRow.create(
+                tx, token_hash=pending.hash, account_id=account_id, expires_at=pending.expires_at
+            )
+            await record_event(tx, AccountEvent(account_id, "registrationLocked", now))
+            await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, {"name": "registrationAttempted"}, now))
+
+    async def find_pending(self, token_hash: str, now: datetime) -> PendingUnlock | None:
+        find = "SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2"
+        async with database_guard():
+            found = await fetch(connection(), find, token_hash, now)
+            if not found:
+                return None
+            account_id = to_uuid(found[0]["account_id"])
+            pin = await load_registration_lock(connection(), account_id)
+        return PendingUnlock(account_id, pin is not None and pin.requires_pin(now.date()))
+
+
+async def load_registration_lock(tx: BaseDBAsyncClient, account_id: UUID) -> RegistrationLock | None:
+    """The PIN and registration lock that a sign-up to this account must check; None without a PIN."""
+    find = (
+        "SELECT verifier, pepper_id, registration_lock, (SELECT MAX(last_seen_on) FROM device WHERE account_id = $1) AS last_seen_on"
+        " FROM account_pin WHERE account_id = $1"
+    )
+    found = await fetch(tx, find, account_id)
+    if not found:
+        return None
+    row = found[0]
+    seen = None if row["last_seen_on"] is None else to_date(row["last_seen_on"])
+    return RegistrationLock(Verifier(row["verifier"], row["pepper_id"]), bool(row["registration_lock"]), seen)
+
+
+async def consume_registration_token(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UUID | None:
+    """Use up the token, and lock its account; returns the account, None for an invalid token."""
+    lock = (
+        "UPDATE account SET created_at = created_at WHERE deleted_at IS NULL"
+        " AND id IN (SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2) RETURNING id"
+    )
+    take = "DELETE FROM registration WHERE token_hash = $1 RETURNING account_id"
+    if not await fetch(tx, lock, token_hash, now):
+        return None
+    taken = await fetch(tx, take, token_hash)
+    return to_uuid(taken[0]["account_id"]) if taken else None
+
+
+async def delete_registrations(tx: BaseDBAsyncClient, account_id: UUID) -> None:
+    """After a sign-up: earlier verifications of the number are void."""
+    await UnlockTokenRow.filter(account_id=account_id).using_db(tx).delete()
+
+
+async def delete_abandoned_pin(tx: BaseDBAsyncClient, account_id: UUID, now: datetime) -> None:
+    """Remove the PIN of an account that was not used for so long that the number may have a new owner."""
+    await AccountPinRow.filter(account_id=account_id).using_db(tx).delete()
+    await record_event(tx, AccountEvent(account_id, "pinRemoved", now))

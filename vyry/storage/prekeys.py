@@ -1,8 +1,8 @@
-"""The key directory and the device lists in PostgreSQL or SQLite.
+"""Published keys and device lists.
 
-Theory: everything that changes an account's keys or devices begins by writing (and so locking) the account's row, then device, key set and one-time
-prekeys in this order. So claims, uploads and the end of a device follow each other, whatever node runs them, and no two wait for each other.
-A one-time prekey leaves by one DELETE ... RETURNING, committed before anybody sees it: a crash may burn it but never repeats it.
+Theory: a transaction that changes keys or devices of an account locks the account first, then device, key set and one-time prekeys in this order. So claims,
+uploads and the end of a device run one after the other on all nodes, without deadlock.
+A one-time prekey is claimed by one DELETE ... RETURNING, committed before the response: a crash may lose it, but it is never handed out twice.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -100,7 +100,7 @@ _LISTS = """
 
 
 class TortoisePrekeys:
-    """PrekeyStore."""
+    """PrekeyStore on PostgreSQL or SQLite."""
 
     async def replace(self, owner: Caller, upload: KeyUpload, now: datetime) -> None:
         async with transaction() as tx:
@@ -185,7 +185,7 @@ class TortoisePrekeys:
 
 
 async def publish_keys(tx: BaseDBAsyncClient, owner: Caller, upload: KeyUpload, now: datetime) -> None:
-    """Put this set in the place of the device's present one, inside a transaction. As PrekeyStore.replace."""
+    """PrekeyStore.replace in the transaction of the caller."""
     identity = upload.identity
     if not await fetch(tx, _LOCK_ACCOUNT_UNDER, owner.user_id, identity.key, identity.suite.value):
         raise IdentityMismatch
@@ -210,7 +210,7 @@ async def publish_keys(tx: BaseDBAsyncClient, owner: Caller, upload: KeyUpload, 
 
 
 class TortoiseDeviceLists:
-    """DeviceLists."""
+    """DeviceListStore on PostgreSQL or SQLite."""
 
     async def load_lists(self, users: Collection[UserId]) -> dict[UserId, Recipient]:
         async with database_guard():
@@ -225,7 +225,7 @@ class TortoiseDeviceLists:
 
 
 async def _register(tx: BaseDBAsyncClient, owner: Caller, registration_id: int, now: datetime) -> None:
-    """Note the registration id of a new device, which changes the device list: peers who may know an older one are told. Raises InvalidKeys."""
+    """Store the registration id of a device. A new device changes the device list, so peers are notified. Raises InvalidKeys."""
     device = await _load_live_device(tx, owner)
     earlier = await fetch(tx, _EARLIER_REGISTRATIONS, owner.user_id, device["device_id"], owner.mailbox)
     check_registration_id(registration_id, device["registration_id"], [row["registration_id"] for row in earlier])
@@ -235,7 +235,7 @@ async def _register(tx: BaseDBAsyncClient, owner: Caller, registration_id: int, 
     risen = await fetch(tx, _RAISE_EPOCH, owner.user_id)
     if not await fetch(tx, _OTHER_WITH_KEYS, owner.user_id, owner.mailbox):
         return
-    # The identity changes with a new sign-up only, and that makes a new primary device.
+    # Only a new sign-up changes the identity, and it adds a new primary device.
     epoch, is_new = risen[0]["device_list_epoch"], bool(device["is_primary"])
     await enqueue_devices_changed(tx, owner.user_id, epoch, now, identity_changed=is_new)
 
@@ -265,7 +265,7 @@ def _issued(held: KeySetRow) -> HighestIds:
 
 
 def _fill_key_set(row: KeySetRow, held: KeySetRow | None, keys: KeyUpload | KeyRefill, now: datetime) -> None:
-    """Put the signed keys into the row; a key that `held` has already keeps its age and its count of uses. Then note how far the ids go."""
+    """Set the signed keys and the highest ids of the row; a key that `held` has already keeps its age and its count of uses."""
     if signed := keys.signed_prekey:
         is_same = held is not None and held.signed_prekey == signed.key
         row.signed_prekey_at = held.signed_prekey_at if held and is_same else now
@@ -304,7 +304,7 @@ def _unused(found: Sequence[Row], kind: str) -> list[OneTimePrekey]:
 async def _build_bundles(
     tx: BaseDBAsyncClient, identity_key: bytes, wanted: Sequence[Row], taken: Sequence[Row]
 ) -> tuple[list[Bundle], Mapping[MailboxKey, HighestIds]]:
-    """The bundles of these devices with the one-time keys that were taken of them; what is given is counted."""
+    """The bundles of these devices with the claimed one-time keys; counts uses of last-resort keys."""
     by_place = {(row["mailbox"], row["kind"]): row for row in taken}
     bundles, low = [], {}
     for row in wanted:

@@ -1,4 +1,4 @@
-"""Raw statements, written once in the words of PostgreSQL ($1, `= ANY($2)`, row locks) and run on both databases."""
+"""Raw statements, written once in the dialect of PostgreSQL ($1, `= ANY($2)`, row locks) and run on both databases."""
 
 import json
 import re
@@ -16,9 +16,9 @@ _LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?")
 
 
 async def fetch(connection: BaseDBAsyncClient, sql: str, *values: object) -> list[dict[str, Any]]:
-    """Run one statement and answer its rows.
+    """Run one statement and return its rows.
 
-    On SQLite `= ANY($1)` becomes a look into a JSON list, and a row lock nothing: there a transaction that began with a write is alone.
+    For SQLite `= ANY($1)` is rewritten to a JSON list, and a row lock is removed: a transaction that began with a write is the only writer there.
     """
     if connection.capabilities.dialect != "sqlite":
         return await connection.execute_query_dict(sql, list(values))
@@ -31,7 +31,7 @@ def _for_sqlite(sql: str) -> str:
 
 
 def _sqlite_value(value: object) -> object:
-    """The value as Tortoise keeps it on SQLite: UUIDs and moments are text there."""
+    """The value as Tortoise stores it on SQLite: UUIDs and datetimes are texts."""
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, datetime):
@@ -42,15 +42,15 @@ def _sqlite_value(value: object) -> object:
 
 
 def to_uuid(value: Any) -> UUID:
-    """A UUID as a raw row holds it, on either database."""
+    """The UUID of a raw row of either database."""
     return value if isinstance(value, UUID) else UUID(str(value))
 
 
 def to_datetime(value: Any) -> datetime:
-    """A moment as a raw row holds it, on either database."""
+    """The datetime of a raw row of either database."""
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
 
 
 def to_date(value: Any) -> date:
-    """A date as a raw row holds it, on either database."""
+    """The date of a raw row of either database."""
     return value if isinstance(value, date) else date.fromisoformat(value)

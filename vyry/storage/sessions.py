@@ -1,4 +1,4 @@
-"""Refresh tokens and the standing of devices in the database."""
+"""Refresh tokens, and the status of devices."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
@@ -20,7 +20,7 @@ from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
 
 class TortoiseSessions:
-    """SessionStore and StandingStore on PostgreSQL or SQLite."""
+    """SessionStore and DeviceStatusStore on PostgreSQL or SQLite."""
 
     async def load_statuses(self, devices: Collection[UUID]) -> Mapping[UUID, DeviceStatus]:
         sql = (
@@ -45,7 +45,7 @@ class TortoiseSessions:
         return [_revocation_from_row(row) for row in found]
 
     async def rotate(self, rotation: Rotation) -> RotationOutcome:
-        # The lock of the device comes first: rotations, the end of the family and the end of the device happen one after the other.
+        # The device is locked first, so that rotations, the end of the family and the end of the device run one after the other.
         lock = (
             "UPDATE device SET last_seen_on = CASE WHEN last_seen_on > $1 THEN last_seen_on ELSE $1 END, idle_warned_at = NULL"
             " WHERE id = (SELECT device FROM refresh_token WHERE hash = $2) AND ended_at IS NULL"
@@ -97,7 +97,7 @@ async def _add_successor(
 
 
 async def _end_family(tx: BaseDBAsyncClient, device: dict[str, Any], now: datetime) -> Reused:
-    """Kill every token of the device, and tell all devices of the account. The device itself stays, for its mail waits for whoever signs up again."""
+    """Revoke all tokens of the device, and notify the devices of the account. The device stays until the owner signs up again."""
     ended = EndedDevice(to_uuid(device["id"]), MailboxKey(device["mailbox"]))
     raise_generation = "UPDATE device SET session_generation = session_generation + 1 WHERE id = $1"
     await fetch(tx, raise_generation, ended.device)

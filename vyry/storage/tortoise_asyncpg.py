@@ -1,7 +1,7 @@
-"""Tortoise's PostgreSQL backend with bounded waiting: nothing here waits longer than it was told, and a broken connection never stays in the pool.
+"""Tortoise's PostgreSQL backend with time-outs for every wait; a broken connection is removed from the pool.
 
-Written against Tortoise 1.1.9, which waits for a free connection for ever and loses one for good when BEGIN fails on it
-(tests/integration/test_database.py fails when this can go). Its executor picks the dialect by the module's name: keep `asyncpg` in it.
+Written for Tortoise 1.1.9, which waits for a free connection without time-out, and loses a connection when BEGIN fails on it
+(tests/integration/test_database.py fails when this can go). Tortoise picks the dialect by the name of the module: keep `asyncpg` in it.
 """
 # ruff: noqa: SLF001 - these classes complete Tortoise's own
 
@@ -21,7 +21,7 @@ ACQUIRE_SECONDS = 2.0
 
 
 class BoundedPostgres(AsyncpgDBClient):
-    """A pool over one URL, which asyncpg reads as libpq would. It opens without asking the server: connections are made when needed."""
+    """A pool for one URL, which asyncpg parses like libpq. Opening it makes no connection."""
 
     def __init__(self, dsn: str, command_seconds: float, pool_size: int, **more: Any) -> None:
         super().__init__(**more)
@@ -48,12 +48,12 @@ class BoundedPostgres(AsyncpgDBClient):
         return _Transaction(self)
 
     async def acquire_bounded(self) -> PoolConnectionProxy:
-        """A connection, within `ACQUIRE_SECONDS`; give it back with `give_back`."""
+        """A connection within `ACQUIRE_SECONDS`; return it with `give_back`."""
         await PoolConnectionWrapper(self, self._pool_init_lock).ensure_connection()
         return await cast("asyncpg.Pool", self._pool).acquire(timeout=ACQUIRE_SECONDS)
 
     async def release_bounded(self, connection: PoolConnectionProxy, problem: BaseException | None) -> None:
-        """Back into the pool; after a timeout or cancellation it is closed at once: the server may still be at work on it."""
+        """Return the connection to the pool; close it after a time-out or cancellation, as the server may still run its statement."""
         if isinstance(problem, (TimeoutError, asyncio.CancelledError)):
             connection.terminate()
         if self._pool:

@@ -1,7 +1,7 @@
-"""Tortoise's SQLite backend with transactions that take the write lock at once, always give their turn back, and hold scripts too.
+"""Tortoise's SQLite backend with transactions that take the write lock at once, always release their lock, and may contain scripts.
 
-Written against Tortoise 1.1.9, whose deferred BEGIN fails under concurrent writers, whose lock stays taken when BEGIN fails, and whose scripts
-commit the transaction they stand in. Its executor picks the dialect by the module's name: keep `sqlite` in it.
+Written for Tortoise 1.1.9: its deferred BEGIN fails with concurrent writers, its lock stays locked when BEGIN fails, and its scripts commit the transaction.
+Tortoise picks the dialect by the name of the module: keep `sqlite` in it.
 """
 # ruff: noqa: SLF001 - these classes complete Tortoise's own
 
@@ -14,7 +14,7 @@ from tortoise.connection import ConnectionToken, get_connections
 
 
 class ImmediateSqlite(SqliteClient):
-    """One connection to one file; its transactions come one after the other."""
+    """One connection to one file; its transactions run one after the other."""
 
     def _in_transaction(self) -> TransactionContext:
         return _Transaction(self)
@@ -61,7 +61,7 @@ class _Transaction(TransactionContext):
             await self._roll_back_and_unlock()
 
     async def _roll_back_and_unlock(self) -> None:
-        """Leave no transaction open (a cancelled BEGIN or COMMIT still runs in the connection's thread), then let the next one in."""
+        """Roll back a transaction that is still open (a cancelled BEGIN or COMMIT runs on in the thread of the connection), and release the lock."""
         try:
             if self._parent._connection:
                 await self._parent._connection.rollback()
@@ -70,7 +70,7 @@ class _Transaction(TransactionContext):
 
 
 def split_statements(script: str) -> list[str]:
-    """The statements of a script; a semicolon inside quotes or a trigger does not end one."""
+    """The statements of a script; a semicolon in quotes or in a trigger does not end a statement."""
     found, text = [], ""
     for part in script.split(";"):
         text += part + ";"

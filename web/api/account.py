@@ -7,8 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from vyry.accounts.account import AccountChange
-from vyry.accounts.pin import Guesser
-from vyry.accounts.pin_checks import checks_left
+from vyry.accounts.pin import Guesser, checks_left
 from vyry.accounts.profile import OwnAccount
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked, UsernameTaken
 from vyry.limits import EXPORT, PIN_CHECKS, USERNAMES

@@ -8,13 +8,10 @@ from pydantic import Field, RootModel
 from vyry.accounts.account import Platform
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.otp_limits import CODE_LIFETIME, RESEND_AFTER
-from vyry.accounts.pin import Guesser
-from vyry.accounts.pin_checks import checks_left
-from vyry.accounts.registration import RequestOrigin
+from vyry.accounts.pin import Guesser, checks_left
 from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.sessions import TICKET_LIFETIME
-from vyry.accounts.signup import PinChallenge
-from vyry.accounts.signup_guard import PROOF_HEADER
+from vyry.accounts.signup import PROOF_HEADER, PinChallenge, RequestOrigin
 from vyry.errors import Forbidden, InvalidOtp, InvalidPin, InvalidToken, PinLocked, PinRequired
 from vyry.kernel.phone_numbers import MAX_LENGTH
 from vyry.limits import DEVICE_REQUESTS, OTP_NUMBER, PIN_CHECKS

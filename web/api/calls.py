@@ -4,7 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from vyry.signals.turn import IceServer
+from vyry.signals.calls import IceServer
 from web.app_keys import CALLER, SERVICES
 from web.bodies import json_response
 from web.route import Route

@@ -194,9 +194,7 @@ async def find_by_numbers(request: web.Request) -> web.Response:
 async def show_profile(request: web.Request) -> web.Response:
     """GET /users/{userId}."""
     discovery = request.app[SERVICES].contacts.discovery
-    return json_response(
-        PublicProfile.from_domain(await discovery.load_profile(request[CALLER], UserId(path_id(request, "userId"))))
-    )
+    return json_response(PublicProfile.from_domain(await discovery.load_profile(request[CALLER], _user_id(request))))
 
 
 async def send_request(request: web.Request) -> web.Response:
@@ -221,19 +219,19 @@ async def list_requests(request: web.Request) -> web.Response:
 
 async def accept_request(request: web.Request) -> web.Response:
     """POST /friends/requests/{userId}/accept."""
-    await request.app[SERVICES].contacts.friends.accept(request[CALLER], UserId(path_id(request, "userId")))
+    await request.app[SERVICES].contacts.friends.accept(request[CALLER], _user_id(request))
     return json_response(Nothing())
 
 
 async def decline_request(request: web.Request) -> web.Response:
     """POST /friends/requests/{userId}/decline."""
-    await request.app[SERVICES].contacts.friends.decline(request[CALLER], UserId(path_id(request, "userId")))
+    await request.app[SERVICES].contacts.friends.decline(request[CALLER], _user_id(request))
     return json_response(Nothing())
 
 
 async def cancel_request(request: web.Request) -> web.Response:
     """DELETE /friends/requests/{userId}."""
-    await request.app[SERVICES].contacts.friends.cancel(request[CALLER], UserId(path_id(request, "userId")))
+    await request.app[SERVICES].contacts.friends.cancel(request[CALLER], _user_id(request))
     return json_response(Nothing())
 
 
@@ -247,7 +245,7 @@ async def list_friends(request: web.Request) -> web.Response:
 
 async def remove_friend(request: web.Request) -> web.Response:
     """DELETE /friends/{userId}."""
-    await request.app[SERVICES].contacts.friends.remove(request[CALLER], UserId(path_id(request, "userId")))
+    await request.app[SERVICES].contacts.friends.remove(request[CALLER], _user_id(request))
     return json_response(Nothing())
 
 
@@ -261,14 +259,18 @@ async def list_blocks(request: web.Request) -> web.Response:
 
 async def block(request: web.Request) -> web.Response:
     """PUT /blocks/{userId}."""
-    await request.app[SERVICES].contacts.blocks.block(request[CALLER], UserId(path_id(request, "userId")))
+    await request.app[SERVICES].contacts.blocks.block(request[CALLER], _user_id(request))
     return json_response(Nothing())
 
 
 async def unblock(request: web.Request) -> web.Response:
     """DELETE /blocks/{userId}."""
-    await request.app[SERVICES].contacts.blocks.unblock(request[CALLER], UserId(path_id(request, "userId")))
+    await request.app[SERVICES].contacts.blocks.unblock(request[CALLER], _user_id(request))
     return json_response(Nothing())
+
+
+def _user_id(request: web.Request) -> UserId:
+    return UserId(path_id(request, "userId"))
 
 
 ROUTES: Final[tuple[Route, ...]] = (

@@ -6,8 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from vyry.accounts.account import Platform
-from vyry.accounts.pin import Guesser
-from vyry.accounts.pin_checks import checks_left
+from vyry.accounts.pin import Guesser, checks_left
 from vyry.devices.linking import LinkUpdate, OpenedLink, StatusRequest
 from vyry.devices.links import ScannedLink
 from vyry.errors import (

@@ -6,8 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from vyry.accounts import own_pin
-from vyry.accounts.pin import Guesser
-from vyry.accounts.pin_checks import checks_left
+from vyry.accounts.pin import Guesser, checks_left
 from vyry.errors import InvalidOtp, InvalidPin, PinLocked
 from vyry.limits import PIN_CHECKS
 from web.app_keys import CALLER, GRANTS, SERVICES

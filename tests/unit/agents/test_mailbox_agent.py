@@ -1,4 +1,4 @@
-"""Mailbags and hints as bytes, and the agent that takes them."""
+"""Work records and hints as bytes, and the agent that consumes them."""
 
 from collections.abc import AsyncIterator, Iterable
 
@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.mailbox import deposit_work_records
+from vyry.kafka.url import parse_brokers, topic_name
 from vyry.kernel.ids import MailboxKey
-from vyry.mail import work_record as mailbag
+from vyry.mail import work_record
 from vyry.redis.hints import Hint, HintKind
 from vyry.telemetry import REJECTED_WORK_RECORDS
 
@@ -31,7 +32,7 @@ async def stream(*records: bytes) -> AsyncIterator[bytes]:
 
 @given(KEYS)
 def test_a_mailbag_unpacks_to_what_was_packed(mailboxes: list[MailboxKey]) -> None:
-    assert mailbag.unpack(mailbag.pack(mailboxes)) == tuple(mailboxes)
+    assert work_record.unpack(work_record.pack(mailboxes)) == tuple(mailboxes)
 
 
 @given(KEYS, st.sampled_from(HintKind), st.binary(max_size=100))
@@ -42,10 +43,10 @@ def test_a_hint_unpacks_to_what_was_packed(mailboxes: list[MailboxKey], what: Hi
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_mailbag_or_refused(packed: bytes) -> None:
     if len(packed) % 8 == 0 and packed:
-        assert mailbag.pack(mailbag.unpack(packed)) == packed
+        assert work_record.pack(work_record.unpack(packed)) == packed
     else:
-        with pytest.raises(ValueError, match="no mailbag"):
-            mailbag.unpack(packed)
+        with pytest.raises(ValueError, match="not a work record"):
+            work_record.unpack(packed)
 
 
 @given(st.binary(max_size=40))
@@ -60,7 +61,7 @@ def test_any_bytes_are_a_hint_or_refused(packed: bytes) -> None:
 def test_twenty_thousand_mailboxes_fill_three_bags() -> None:
     mailboxes = [MailboxKey(number) for number in range(20_000)]
 
-    bags = list(mailbag.pack_records(mailboxes))
+    bags = list(work_record.pack_records(mailboxes))
 
     assert [len(bag) // 8 for bag in bags] == [8_000, 8_000, 4_000]
 
@@ -68,14 +69,14 @@ def test_twenty_thousand_mailboxes_fill_three_bags() -> None:
 def test_brokers_and_prefix_are_read_from_the_url() -> None:
     url = "kafka://one:9092,two/house"
 
-    assert mailbag.parse_brokers(url) == ["one:9092", "two:9092"]
-    assert (mailbag.topic_name(url), mailbag.topic_name("kafka://one:9092")) == ("house.vyry-mailbags", "vyry-mailbags")
+    assert parse_brokers(url) == ["one:9092", "two:9092"]
+    assert (topic_name(url), topic_name("kafka://one:9092")) == ("house.vyry-mailbags", "vyry-mailbags")
 
 
 async def test_poison_is_counted_and_the_next_bag_is_sorted() -> None:
     fed, before = RecordingDepositor(), REJECTED_WORK_RECORDS._value.get()
 
-    await deposit_work_records(stream(b"poison", b"", mailbag.pack([MailboxKey(5)])), fed)
+    await deposit_work_records(stream(b"poison", b"", work_record.pack([MailboxKey(5)])), fed)
 
     assert fed.mailboxes == [MailboxKey(5)]
     assert REJECTED_WORK_RECORDS._value.get() - before == 2

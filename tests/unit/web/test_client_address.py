@@ -1,4 +1,4 @@
-"""The address that asks is never what a client merely claims."""
+"""A client's address never comes from a header that the client wrote itself."""
 
 from ipaddress import ip_network
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ TRUSTED = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
 def asking(peer: str, headers: list[tuple[str, str]], header: str = "x-forwarded-for") -> web.Request:
     app = web.Application()
-    app[SETTINGS] = SimpleNamespace(trusted_proxies=TRUSTED, forwarded_header=header)  # type: ignore[misc]  # all that is asked of the settings
+    app[SETTINGS] = SimpleNamespace(trusted_proxies=TRUSTED, forwarded_header=header)  # type: ignore[misc]  # the only settings that are read
     return make_mocked_request("GET", "/", headers=headers, app=app).clone(remote=peer)
 
 
@@ -38,7 +38,7 @@ def asking(peer: str, headers: list[tuple[str, str]], header: str = "x-forwarded
         ("10.0.0.1", ["2001:db8::7"], "2001:db8::7"),
         ("::ffff:10.0.0.1", ["::ffff:198.51.100.1"], "198.51.100.1"),
         ("", ["198.51.100.1"], "::1"),
-        # Spoofed: what a client writes stands further left than what the proxy appends.
+        # Spoofed: the client's own entries are left of what the proxy appends.
         ("10.0.0.1", ["127.0.0.1, 10.0.0.9, 198.51.100.1"], "198.51.100.1"),
         ("10.0.0.1", ["10.0.0.9", "10.0.0.8", "198.51.100.1"], "198.51.100.1"),
         ("203.0.113.9", ["10.0.0.1"], "203.0.113.9"),
@@ -59,7 +59,7 @@ def asking(peer: str, headers: list[tuple[str, str]], header: str = "x-forwarded
         ("10.0.0.1", ['"198.51.100.1"'], "198.51.100.1"),
         ("10.0.0.1", ["198.51.100.1:5000, 10.0.0.2:80"], "198.51.100.1"),
         ("10.0.0.1", ["[::ffff:198.51.100.1]:5000"], "198.51.100.1"),
-        # Garbage: not one hop further is believed.
+        # Garbage: hops left of it are ignored.
         ("10.0.0.1", ["198.51.100.1:500000"], "10.0.0.1"),
         ("10.0.0.1", ["[198.51.100.1"], "10.0.0.1"),
         ("10.0.0.1", ["_hidden"], "10.0.0.1"),

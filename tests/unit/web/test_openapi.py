@@ -1,4 +1,4 @@
-"""OpenAPI against the code: the same routes, valid by the standard, with examples that the shapes themselves accept."""
+"""OpenAPI against the code: valid, the same routes, with examples that the shapes accept."""
 
 import re
 from typing import Any
@@ -35,9 +35,9 @@ def operation(route: Route) -> Schema:
 def examples() -> list[tuple[str, Schema, Any]]:
     found = []
     for route in ROUTES:
-        said = operation(route)
-        contents = [said["requestBody"]["content"]] if "requestBody" in said else []
-        contents += [answer.get("content", {}) for answer in said["responses"].values()]
+        described = operation(route)
+        contents = [described["requestBody"]["content"]] if "requestBody" in described else []
+        contents += [answer.get("content", {}) for answer in described["responses"].values()]
         found += [
             (named(route), each["schema"], each["example"])
             for content in contents
@@ -66,11 +66,11 @@ def test_every_operation_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=named)
 def test_every_operation_tells_each_refusal_under_its_status(route: Route) -> None:
-    said = operation(route)["responses"]
+    described = operation(route)["responses"]
 
-    assert all(refusal.code in said[str(STATUS[refusal])]["description"] for refusal in route_refusals(route))
-    assert said["500"]["description"] == INTERNAL_ERROR
-    assert route.auth == "open" or "INVALID_TOKEN" in said["401"]["description"]
+    assert all(refusal.code in described[str(STATUS[refusal])]["description"] for refusal in route_refusals(route))
+    assert described["500"]["description"] == INTERNAL_ERROR
+    assert route.auth == "open" or "INVALID_TOKEN" in described["401"]["description"]
 
 
 @pytest.mark.parametrize(("name", "schema", "example"), examples(), ids=[name for name, _, _ in examples()])

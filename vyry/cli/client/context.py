@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 @Parameter(name="*")
 @dataclass(frozen=True)
 class CommandContext:
-    """Which device speaks, and to which node.
+    """The options that all commands share, and the methods that run a command with them.
 
     Attributes:
         profile: The profile (one device): a name under ~/.vyry, or a path with a slash.

@@ -23,7 +23,7 @@ def receive(*, follow: Flag = False, live: Flag = False, context: CommandContext
     Args:
         follow: Keep running until interrupted. Other commands can use the profile meanwhile.
         live: With --follow: also print typing indicators and the presence of friends.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -53,7 +53,7 @@ def history(
     Args:
         conversation: The conversation: user id, @username, phone number (+...), title or id.
         limit: Print at most this many of the newest messages.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -73,7 +73,7 @@ def read(conversation: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
 
     Args:
         conversation: The conversation: user id, @username, phone number (+...), title or id.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -93,7 +93,7 @@ def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     Newest first, with the number of messages that wait for a decision.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

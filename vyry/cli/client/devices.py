@@ -21,7 +21,7 @@ def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List your devices; * marks this one.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -41,7 +41,7 @@ def rename(device_id: int, name: FreeText, /, *, context: CommandContext = DEFAU
     Args:
         device_id: The number of the device in `devices list`.
         name: The new name.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -58,7 +58,7 @@ def remove(device_id: int, /, *, yes: Flag = False, context: CommandContext = DE
     Args:
         device_id: The number of the device in `devices list`.
         yes: Skip the confirmation prompt.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

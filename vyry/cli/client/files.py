@@ -36,7 +36,7 @@ app: Final = App(
 @Parameter(name="*")
 @dataclass(frozen=True)
 class FileOptions:
-    """How a file is sent.
+    """Options of a file message.
 
     Attributes:
         name: File name for the recipient (default: the name of the file).
@@ -67,7 +67,7 @@ def send(
         file: The file to send; - reads standard input.
         text: A message to send with the file.
         how: Under which name and id.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     require_stdin_content(file)
 
@@ -91,7 +91,7 @@ def get(
         conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `receive --json` and `history`.
         into: The target folder; for a message with one file also a file name.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

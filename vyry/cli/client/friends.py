@@ -29,7 +29,7 @@ def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List your friends.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -44,7 +44,7 @@ def requests(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List open friend requests, received and sent.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -62,7 +62,7 @@ def add(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
     Args:
         who: The user: user id, @username or phone number (+...).
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -80,7 +80,7 @@ def accept(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
     Args:
         who: The user: user id, @username or phone number (+...).
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.friends.accept(user_id), "friends", context)
 
@@ -91,7 +91,7 @@ def decline(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
     Args:
         who: The user: user id, @username or phone number (+...).
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.friends.decline(user_id), "declined", context)
 
@@ -102,7 +102,7 @@ def remove(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
     Args:
         who: The user: user id, @username or phone number (+...).
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.friends.remove(user_id), "removed", context)
 
@@ -113,7 +113,7 @@ def block(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
     Args:
         who: The user: user id, @username or phone number (+...).
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_action(who, lambda client, user_id: client.people.block(user_id), "blocked", context)
 
@@ -124,7 +124,7 @@ def unblock(user_id: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> N
 
     Args:
         user_id: The user id from `friends blocks`; blocked users cannot be found by name.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_action(str(user_id), lambda client, found: client.people.unblock(found), "unblocked", context)
 
@@ -134,7 +134,7 @@ def blocks(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List blocked users.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

@@ -40,7 +40,7 @@ def create(title: FreeText, /, *who: str, id: UUID | None = None, context: Comma
         title: The group title, encrypted for the members.
         who: The other members.
         id: Group request id (UUID) to make retries safe: a second call with the same id prints the existing group.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -64,7 +64,7 @@ def rename(group: FreeText, title: FreeText, /, *, context: CommandContext = DEF
     Args:
         group: The group: title or conversation id.
         title: The new title.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -83,7 +83,7 @@ def add(group: FreeText, who: str, /, *more: str, context: CommandContext = DEFA
         group: The group: title or conversation id.
         who: The person to add.
         more: More people to add.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -107,7 +107,7 @@ def remove(group: FreeText, who: str, /, *, context: CommandContext = DEFAULT_CO
     Args:
         group: The group: title or conversation id.
         who: The member.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -125,7 +125,7 @@ def leave(group: FreeText, /, *, yes: Flag = False, context: CommandContext = DE
     Args:
         group: The group: title or conversation id.
         yes: Skip the confirmation prompt.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -146,7 +146,7 @@ def role(
         group: The group: title or conversation id.
         who: The member.
         new: The new role.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -167,7 +167,7 @@ def invite(
         group: The group: title or conversation id.
         uses: Maximum number of joins (default 100).
         seconds: Lifetime of the token in seconds (default: one week).
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     limits = {key: value for key, value in (("maxUses", uses), ("expiresInSeconds", seconds)) if value}
 
@@ -184,7 +184,7 @@ def join(token: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> No
 
     Args:
         token: The token printed by `groups invite`, or the URL that ends with it.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -200,7 +200,7 @@ def invitations(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List your group invitations and who sent them.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -219,7 +219,7 @@ def accept(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) ->
 
     Args:
         invitation: The id that `groups invitations` prints.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -235,7 +235,7 @@ def decline(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -
 
     Args:
         invitation: The id that `groups invitations` prints.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -251,7 +251,7 @@ def members(group: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) ->
 
     Args:
         group: The group: title or conversation id.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

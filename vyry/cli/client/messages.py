@@ -22,7 +22,7 @@ from vyry.kernel.display_text import clean_line
 @Parameter(name="*")
 @dataclass(frozen=True)
 class SendOptions:
-    """How something is said.
+    """Options of a message.
 
     Attributes:
         reply_to: The id of the message to reply to.
@@ -55,7 +55,7 @@ def send(
         conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
         text: The message; without text and file, standard input is read.
         how: In answer to what, with which file, under which id.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     said = text if text is not None else "" if how.file else read_stdin_text()
     if how.file is None:
@@ -95,7 +95,7 @@ def react(
         conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `send --json`, `receive --json` and `history`.
         emoji: The emoji; without it your reaction is removed.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_send(
         conversation, _on_message(message, lambda client, chat, of: client.messages.react(chat, of, emoji)), context
@@ -111,7 +111,7 @@ def edit(
         conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `send --json`, `receive --json` and `history`.
         text: The new text.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _require_visible_text(text)
     _run_send(
@@ -125,7 +125,7 @@ def unsend(conversation: FreeText, message: UUID, /, *, context: CommandContext 
     Args:
         conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `send --json`, `receive --json` and `history`.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     _run_send(conversation, _on_message(message, lambda client, chat, of: client.messages.unsend(chat, of)), context)
 

@@ -29,12 +29,12 @@ app = App(
 )
 
 
-@app.command
+@app.command(name="show")
 def show_status(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Show whether a PIN is set and how many attempts are left.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -57,7 +57,7 @@ def set_pin(
         pin_file: Read the new PIN from the first line of this file instead of asking.
         current_file: Read the current PIN, if one is set, from the first line of this file instead of asking.
         lock: Registration lock: require the PIN to register your phone number again.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -83,7 +83,7 @@ def remove(*, pin_file: FilePath | None = None, context: CommandContext = DEFAUL
 
     Args:
         pin_file: Read the PIN from the first line of this file instead of asking.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

@@ -20,7 +20,7 @@ def safety(
         digits: With --verify or --accept: the 60 digits shown on the other person's device, with or without spaces. Without them you are asked.
         verify: Mark the stored key as verified if the digits match. A key change removes the mark.
         accept: Accept the new key if the digits match. Held messages are then sent and decrypted.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     if digits and not (verify or accept):
         raise CommandFailed(Exit.WRONG_LINE, "Digits need --verify or --accept.")

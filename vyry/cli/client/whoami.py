@@ -8,7 +8,7 @@ def whoami(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Print your user id.
 
     Args:
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
     user_id = str(context.read_store(LocalDevice.load).user_id)
     context.print_result(user_id, {"userId": user_id, "node": context.node_url})

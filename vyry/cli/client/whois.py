@@ -20,7 +20,7 @@ def whois(
         who: The user: user id, @username or phone number (+...).
         refresh: Ask the node again. If it reports another account, nothing changes and the exit code is 11.
         take: Assign the name to this user id. Check with the person in another way first.
-        context: Which device, and its node.
+        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

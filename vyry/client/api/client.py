@@ -86,16 +86,9 @@ class Client:
         self._upkeep = KeyMaintenance(store, rest, now_milliseconds)
         self._lock, self._event_ready = asyncio.Lock(), asyncio.Event()
         self._live = LiveSignals(self._event_ready, now_milliseconds)
-        self._connection = Connection(
-            rest,
-            MailboxHandlers(
-                self._position, self._on_welcome, self._on_drained, self._process_entries, self._adopt_position
-            ),
-            self._live,
-        )
-        self._send_requested = asyncio.Event()
+        self._connection = Connection(rest, self._mailbox_handlers(), self._live)
+        self._send_requested, self._registered = asyncio.Event(), asyncio.Event()
         self._send_problem = ""  # Why sending is paused.
-        self._registered = asyncio.Event()
         self._send_round_done = asyncio.Event()  # Set after each round of sending.
         self.messages: Final = Messages(self, self._mark_read, self._live)
         self.unsent_messages: Final = UnsentMessages(store)
@@ -104,11 +97,10 @@ class Client:
         self.conversations: Final = Conversations(store, rest, self._group_info, self._wait_until_drained)
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
-        self.people: Final = People(
-            rest, Profiles(store), RememberedNames(store), self._outbox.receipt_policy.invalidate
-        )
+        profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate
+        self.people: Final = People(rest, profiles, RememberedNames(store), invalidate)
         self.friends: Final = Friends(rest)
-        self.account: Final = Account(rest, Profiles(store), self._outbox.receipt_policy.invalidate)
+        self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
         self.presence: Final = PresenceSubscriptions(self._live)
@@ -221,6 +213,11 @@ class Client:
                 yield signal
             else:
                 await self._wait_for_event(follow=follow)
+
+    def _mailbox_handlers(self) -> MailboxHandlers:
+        return MailboxHandlers(
+            self._position, self._on_welcome, self._on_drained, self._process_entries, self._adopt_position
+        )
 
     def _start_syncing(self) -> None:
         """Start receiving and sending for a registered profile. In a copy on another machine all sessions are reset, because the original may be in use."""

@@ -8,8 +8,7 @@ from uuid import UUID
 from vyry.client.crypto.group_keys import read_title
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.events import Event, Message, Target
-from vyry.client.store.journal import Journal
-from vyry.client.store.read_receipts import ReadReceipts
+from vyry.client.store.journal import Journal, ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.group_info import GroupInfo
 from vyry.client.sync.pending_decisions import PendingDecisions

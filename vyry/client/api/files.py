@@ -119,12 +119,12 @@ class Files:
         is_numbered = final != path
         with open_part(pointer.attachment_id, final.parent) as part:
             while True:
-                begun = await self._fetch(pointer, part, progress)
+                present = await self._fetch(pointer, part, progress)
                 try:
                     return await asyncio.to_thread(decrypt_to, part, pointer, final, is_numbered=is_numbered)
                 except (AttachmentBroken, UnknownVersion):
                     await asyncio.to_thread(truncate, part, 0)
-                    if not begun:
+                    if not present:
                         raise
                     # Try once more: bytes of an earlier download may be of another file.
 
@@ -202,9 +202,9 @@ class Files:
     async def _fetch(self, pointer: Attachment, part: BinaryIO, progress: ProgressCallback | None) -> int:
         """Download the whole blob into the part file; returns how many bytes were there before."""
         length = sealed_size(pointer.size)
-        begun = offset = os.fstat(part.fileno()).st_size
+        present = offset = os.fstat(part.fileno()).st_size
         if offset > length:
-            begun = offset = 0
+            present = offset = 0
         await asyncio.to_thread(truncate, part, offset)
         backoff = Backoff(self._waits)
         while offset < length:
@@ -213,7 +213,7 @@ class Files:
             except Unreachable as problem:
                 await backoff.wait(problem, os.fstat(part.fileno()).st_size)
             offset = os.fstat(part.fileno()).st_size
-        return begun
+        return present
 
     async def _fetch_more(self, pointer: Attachment, part: BinaryIO, progress: ProgressCallback | None) -> None:
         length, offset = sealed_size(pointer.size), os.fstat(part.fileno()).st_size

@@ -74,7 +74,7 @@ def watch_requests(folder: Path, on_request: Callable[[], None]) -> Iterator[Non
 
 
 def _request_profile(folder: Path) -> None:
-    """Ask the owner for the profile; without a pipe nobody reads it."""
+    """Ask the owner for the profile; does nothing without a pipe."""
     with suppress(OSError):
         descriptor = os.open(folder / _PIPE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:

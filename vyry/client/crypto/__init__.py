@@ -1,1 +1,1 @@
-"""The keys of this profile and who owns what: sessions, sender keys, group keys, device lists, pins and prekeys. It applies `vyry.signal_protocol` to what the store holds."""
+"""The keys of this profile and of others: sessions, sender keys, group keys, device lists, pins and prekeys. It applies `vyry.signal_protocol` to what the store holds."""

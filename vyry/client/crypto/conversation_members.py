@@ -202,4 +202,4 @@ def add_member_event(store: Store, conversation_id: UUID, user_id: UUID) -> None
 
 def forged_conversations(store: Store) -> list[UUID]:
     """Conversations whose last report contradicted the pin."""
-    return sorted(UUID(bytes=kept) for kept in store.all(kinds.FORGED_CONVERSATION))
+    return sorted(UUID(bytes=packed) for packed in store.all(kinds.FORGED_CONVERSATION))

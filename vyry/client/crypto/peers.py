@@ -1,11 +1,10 @@
-"""What this device stores about others: their identity keys, and the sessions with each of their devices."""
+"""What this device stores about others: their identity keys, the sessions with each of their devices, and its own sender keys with their recipients."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
 from vyry.client.store import kinds
 from vyry.client.store.events import IdentityChanged
 from vyry.client.store.journal import Journal
@@ -16,6 +15,7 @@ from vyry.client.transport.validation import MAX_DEVICE_ID, read_bool, read_devi
 from vyry.signal_protocol.keys import MAX_ID, Bundle, PublicPrekey
 from vyry.signal_protocol.primitives import Address
 from vyry.signal_protocol.refusals import IdentityForged
+from vyry.signal_protocol.sender_keys import KeyRecipient, OwnSenderKey, SenderKeyScope
 from vyry.signal_protocol.sessions import PeerDevice, Sessions
 
 
@@ -190,3 +190,43 @@ def is_verified(store: Store, user_id: UUID) -> bool:
 def mark_verified(store: Store, user_id: UUID, *, is_verified: bool) -> None:
     """Record whether the number of the stored key was compared; a changed key revokes it."""
     store.put(kinds.VERIFIED, str(user_id), store.get(kinds.IDENTITY, str(user_id)) if is_verified else None)
+
+
+class OwnSenderKeys:
+    """Reads and writes own sender keys."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, conversation_id: UUID) -> OwnSenderKey | None:
+        """The current generation."""
+        packed = self._store.get(kinds.OWN_SENDER_KEY, str(conversation_id))
+        return unpack(OwnSenderKey, packed) if packed else None
+
+    def save(self, conversation_id: UUID, own: OwnSenderKey | None) -> None:
+        """Store it; None: the next message creates a new one."""
+        self._store.put(kinds.OWN_SENDER_KEY, str(conversation_id), pack(own) if own else None)
+
+    def current(self, scope: SenderKeyScope, readers: Collection[KeyRecipient], now: int) -> OwnSenderKey:
+        """The generation for the next message to these devices, a new one if the rules require it."""
+        own = self.get(scope.conversation_id)
+        if own is None or own.needs_rotation(readers, now):
+            own = OwnSenderKey.generate(scope, now)
+            self.save(scope.conversation_id, own)
+        return own
+
+    def delete_for_account(self, user_id: UUID) -> None:
+        """An account changed its identity key: generations that any of its devices received are not used any more."""
+        for packed in self._store.all(kinds.OWN_SENDER_KEY):
+            own = unpack(OwnSenderKey, packed)
+            if any(reader.address.user_id == user_id for reader in own.told):
+                self.save(own.key.where.conversation_id, None)
+
+    def remove_recipient(self, conversation_id: UUID, address: Address) -> OwnSenderKey | None:
+        """A device has lost the key: it has to be sent again. Returns the key."""
+        own = self.get(conversation_id)
+        if own is None:
+            return None
+        own = own.without_recipient(address)
+        self.save(conversation_id, own)
+        return own

@@ -13,8 +13,7 @@ import orjson
 from vyry.client.crypto.conversation_members import ConversationMembers, MemberDirectory
 from vyry.client.crypto.device_lists import DeviceList, invalidate_device_list
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers, changed_key, read_bundle, record_changed_key
+from vyry.client.crypto.peers import OwnSenderKeys, Peers, changed_key, read_bundle, record_changed_key
 from vyry.client.crypto.pin_transfer import PinTransfer
 from vyry.client.errors import Refused
 from vyry.client.store.events import DeviceListDiffers, OwnIdentityForged

@@ -1,11 +1,13 @@
-"""The journal: events in order, pending ones for the program and the history of each conversation behind them."""
+"""The journal: events in order, pending ones for the program and the history of each conversation behind them; and what is known of each content: its sender, whether it was read, and its receipts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Final
 from uuid import UUID
 
 from vyry.client.store import kinds
-from vyry.client.store.events import Event, pack_event, unpack_event
+from vyry.client.store.events import Event, Target, pack_event, unpack_event
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 
@@ -138,3 +140,42 @@ def _open_event(store: Store, number: int, history_key: bytes | None, sealed: by
 def _associated_data(number: int, history_key: bytes | None) -> bytes:
     """What an event is sealed with: its number and conversation, so that it opens in no other row. Its length differs from that of a value's row name."""
     return _EVENT + number.to_bytes(8) + (history_key or b"")
+
+
+#: Each state says more than the ones before.
+_RECEIPT_STATES: Final = ("delivered", "read", "viewed")
+
+
+class ReadReceipts:
+    """Reads and writes them, inside the transaction of the caller."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def mark_read(self, target: Target, now: int) -> bool:
+        """Record that it was read; returns whether that is new."""
+        if self.is_read(target):
+            return False
+        self._store.put(kinds.READ, _target_key(target), b"read", until=now + KNOWN_DAYS * DAY_MS)
+        return True
+
+    def is_read(self, target: Target) -> bool:
+        """Whether it was read on an own device."""
+        return self._store.get(kinds.READ, _target_key(target)) is not None
+
+    def record_receipt(self, content_id: UUID, person: UUID, state: str, now: int) -> None:
+        """Record a receipt; one that says less than an earlier one changes nothing."""
+        states = dict(self.receipts(content_id))
+        if person in states and _RECEIPT_STATES.index(states[person]) >= _RECEIPT_STATES.index(state):
+            return
+        states[person] = state
+        self._store.put(kinds.RECEIPTS, str(content_id), pack(states), until=now + KNOWN_DAYS * DAY_MS)
+
+    def receipts(self, content_id: UUID) -> Mapping[UUID, str]:
+        """By account: delivered, read or viewed."""
+        packed = self._store.get(kinds.RECEIPTS, str(content_id))
+        return unpack(dict[UUID, str], packed) if packed else {}
+
+
+def _target_key(target: Target) -> str:
+    return f"{target.id}/{target.sender_id}"

@@ -49,7 +49,7 @@ IDENTITY: Final = "identity"
 IDENTITY_ACCOUNT: Final = "identity account"
 #: By account: the key whose safety number was compared.
 VERIFIED: Final = "verified"
-#: By account: another key that the node reported and nobody has decided about; and the ids of those accounts.
+#: By account: a changed key that the node reported and that is undecided; and the ids of those accounts.
 CHANGED_KEY: Final = "changed"
 CHANGED_ACCOUNT: Final = "changed account"
 #: By account: keys stored before others were accepted.
@@ -113,11 +113,11 @@ HELD: Final = "held"
 #: By conversation and account: receipts to send.
 DELIVERY_RECEIPTS_DUE: Final = "receipt due"
 READ_RECEIPTS_DUE: Final = "read due"
-#: By device: envelopes it was asked for again, and those it asked for.
+#: By device: envelopes requested from it again, and those it requested.
 RETRIES_ASKED: Final = "asked"
 RETRIES_ANSWERED: Final = "answered"
 
-#: By content: that it is known; that it was read; who received it.
+#: By content: that it is known; that it was read; its receipts.
 KNOWN_CONTENT: Final = "said"
 READ: Final = "read"
 RECEIPTS: Final = "receipts"

@@ -39,7 +39,7 @@ def _count_statement(counted: str, table: str, condition: str) -> str:
 
 
 _ROWS: Final = (("INSERT", "NEW."), ("DELETE", "OLD."), ("UPDATE", "OLD."), ("UPDATE", "NEW."))
-#: A changed row is removed from the checksum and added again. In TEMP, for this connection alone: anyone who can write the file could write a trigger into it.
+#: A changed row is removed from the checksum and added again. In TEMP, for this connection alone: a trigger in the file could be written by any program that can write the file.
 TRIGGERS: Final = (
     *(_trigger(act, "value", row, f"{row}kind NOT IN {_UNCOUNTED}", _value_columns(row)) for act, row in _ROWS),
     *(_trigger(act, "event", row, _is_counted(row), _event_columns(row)) for act, row in _ROWS),

@@ -18,10 +18,9 @@ from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope, Opene
 from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
 from vyry.client.store.events import ContentEvent, Edit, TimerSet, Unreadable, Unsend
-from vyry.client.store.journal import Journal, KnownContent
+from vyry.client.store.journal import Journal, KnownContent, ReadReceipts
 from vyry.client.store.outgoing import SendQueue
 from vyry.client.store.packing import pack, unpack
-from vyry.client.store.read_receipts import ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.receipt_policy import mark_answered
 from vyry.client.sync.retries import Retries

@@ -19,10 +19,9 @@ from vyry.client.crypto.sealing import ListsOutdated, Sealing
 from vyry.client.errors import Refused
 from vyry.client.store import kinds
 from vyry.client.store.events import NotSent, Target
-from vyry.client.store.journal import Journal
+from vyry.client.store.journal import Journal, ReadReceipts
 from vyry.client.store.outgoing import HeldConversations, Outgoing, PostedIds, SendQueue
 from vyry.client.store.packing import unpack
-from vyry.client.store.read_receipts import ReadReceipts
 from vyry.client.store.store import Store
 from vyry.client.sync.content_processor import ContentProcessor, queue_receipt
 from vyry.client.sync.pending_decisions import ChangedKeyPolicy

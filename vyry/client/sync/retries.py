@@ -6,8 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers, device_row_name
+from vyry.client.crypto.peers import OwnSenderKeys, Peers, device_row_name
 from vyry.client.crypto.unsealing import IncomingEnvelope, SourceSession
 from vyry.client.store import kinds
 from vyry.client.store.outgoing import (

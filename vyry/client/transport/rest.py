@@ -186,7 +186,7 @@ def _token(value: object) -> str:
     """A token that fits into a header. Raises ValueError."""
     found = read_text(value, MAX_TOKEN)
     if not (found.isascii() and found.isprintable() and found):
-        raise ValueError("no token")
+        raise ValueError("invalid token")
     return found
 
 

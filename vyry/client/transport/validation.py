@@ -30,7 +30,7 @@ _MAX_U32: Final = 2**32 - 1
 def read_int(value: object, least: int = 0, most: int = MAX_INT) -> int:
     """A number within these bounds. Raises ValueError for anything else."""
     if type(value) is not int or not least <= value <= most:
-        raise ValueError(f"{type(value).__name__} is no such number")
+        raise ValueError(f"{type(value).__name__} is not an integer in range")
     return value
 
 
@@ -48,7 +48,7 @@ def read_bool(value: object) -> bool:
     """True or false. Raises ValueError for anything else."""
     if value is True or value is False:
         return value
-    raise ValueError(f"{type(value).__name__} is neither true nor false")
+    raise ValueError(f"{type(value).__name__} is not a boolean")
 
 
 def read_uuid(value: object) -> UUID:
@@ -59,7 +59,7 @@ def read_uuid(value: object) -> UUID:
 def read_text(value: object, most: int = 256) -> str:
     """A short text. Raises ValueError for anything else."""
     if not isinstance(value, str) or len(value) > most:
-        raise ValueError(f"{type(value).__name__} is no such text")
+        raise ValueError(f"{type(value).__name__} is not a short text")
     value.encode()
     return value
 
@@ -75,7 +75,7 @@ def read_text_or_none(value: object, most: int = 256) -> str | None:
 def read_object(value: object) -> dict[str, Any]:
     """An object with text keys. Raises ValueError for anything else."""
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"{type(value).__name__} is no object")
+        raise ValueError(f"{type(value).__name__} is not an object")
     return value
 
 

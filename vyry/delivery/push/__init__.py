@@ -1,1 +1,1 @@
-"""push."""
+"""FCM, APNs, Web Push and UnifiedPush."""

@@ -1,4 +1,4 @@
-"""How push services that anybody may name are kept apart: so many requests at once to each, and none for a while to one that fails."""
+"""Isolates Web Push hosts, which any user may name: a limit of concurrent requests to each host, and a pause for a host that fails."""
 
 import time
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ from typing import Final
 from vyry.kernel.backoff import backoff_seconds
 
 
-#: Requests under way to one host.
+#: Concurrent requests to one host.
 MAX_IN_FLIGHT: Final = 32
-#: After so many failures in a row a host is left alone, ever longer.
+#: After so many failures in a row a host gets no requests for a while, doubling with each failure.
 _FAILURES: Final = 3
 _FIRST_SECONDS: Final = 5.0
 _LONGEST_SECONDS: Final = 600.0
-#: A host that has no free place is asked again after so long.
+#: A wakeup for a busy host is tried again after so long.
 _BUSY_WAIT_SECONDS: Final = 1.0
-#: Hosts whose failures are remembered.
+#: How many hosts are remembered.
 _MAX_HOSTS: Final = 10_000
 
 
@@ -29,37 +29,37 @@ class _Host:
 
 
 class HostRequest:
-    """One request; it failed unless somebody says that the host did its work."""
+    """One request; it counts as failed unless the caller sets `has_succeeded`."""
 
     has_succeeded = False
 
 
 class HostThrottle:
-    """What is known of each host."""
+    """The requests and failures of each host."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, _Host] = {}
 
     def wait_seconds(self, name: str) -> float:
-        """How many seconds to leave the host alone; 0 if it may be asked now."""
+        """The seconds until the host may get a request; 0 if it may now."""
         host = self._hosts.get(name)
         if host is None:
             return 0.0
         if host.failures >= _FAILURES and host.in_flight:
-            # One at a time finds out whether it is back.
+            # One request at a time probes the host.
             return _BUSY_WAIT_SECONDS
         return _BUSY_WAIT_SECONDS if host.in_flight >= MAX_IN_FLIGHT else max(0.0, host.paused_until - time.monotonic())
 
     @contextmanager
     def track_request(self, name: str) -> Iterator[HostRequest]:
-        """Count a request to the host, and what came of it."""
-        host, visit = self._hosts.setdefault(name, _Host()), HostRequest()
+        """Count a request to the host, and its result."""
+        host, request = self._hosts.setdefault(name, _Host()), HostRequest()
         host.in_flight += 1
         try:
-            yield visit
+            yield request
         finally:
             host.in_flight -= 1
-            host.failures = 0 if visit.has_succeeded else host.failures + 1
+            host.failures = 0 if request.has_succeeded else host.failures + 1
             if host.failures >= _FAILURES:
                 wait = backoff_seconds(host.failures - _FAILURES + 1, _FIRST_SECONDS, _LONGEST_SECONDS)
                 host.paused_until = time.monotonic() + wait

@@ -1,7 +1,7 @@
-"""Connections to addresses that somebody else has named: only to the public internet, checked on the very address that is connected to.
+"""HTTP connections to addresses that users name: only to the public internet.
 
-The check sits where the socket is made, after the name was resolved, so neither a name that resolves to this network, nor one that changes its
-mind between two look-ups, nor a number written in an unusual way gets past it. No redirect is followed by whoever uses these sessions.
+The check runs on the resolved address when the socket is created (SSRF), so it also stops a name that resolves to the local network, a name that resolves
+differently at a second look-up (DNS rebinding), and an address in an unusual notation. Callers follow no redirects.
 """
 
 import socket
@@ -13,11 +13,11 @@ from vyry.devices.endpoints import PORTS, is_public
 
 
 class ForbiddenAddress(OSError):
-    """The address is none of the public internet."""
+    """The address does not belong to the public internet."""
 
 
 def public_only_session(seconds: float) -> aiohttp.ClientSession:
-    """A session that reaches public addresses on `PORTS` alone."""
+    """A session that connects only to public addresses on `PORTS`."""
 
     def make(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, (host, port, *_) = info
@@ -29,13 +29,13 @@ def public_only_session(seconds: float) -> aiohttp.ClientSession:
 
 
 def trusted_session(seconds: float) -> aiohttp.ClientSession:
-    """A session for hosts that the operator has named, wherever they are."""
+    """A session for hosts that the operator allows, at any address."""
     return _session(seconds, aiohttp.TCPConnector(limit=0))
 
 
 def _session(seconds: float, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     timeout = aiohttp.ClientTimeout(total=seconds)
-    # Nothing of one request must show in the next: no cookies; nobody unpacks what comes.
+    # No cookies, so that requests are independent; compressed responses are not decompressed.
     return aiohttp.ClientSession(
         connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
     )

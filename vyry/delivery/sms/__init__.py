@@ -1,1 +1,1 @@
-"""sms."""
+"""Senders of one-time codes."""

@@ -1,6 +1,6 @@
-"""Senders of codes over the HTTP APIs of Twilio (Messages, Calls) and Vonage (Messages v1, Voice v1), as texts and as spoken calls.
+"""Senders of codes over the HTTP APIs of Twilio (Messages, Calls) and Vonage (Messages v1, Voice v1), as texts and as voice calls.
 
-Neither API drops a message it is sent twice, so a message whose fate is unclear is not sent again; one that surely was not taken is.
+Neither API recognises a repeated message, so a message is sent again only if it was certainly not accepted.
 """
 
 import base64
@@ -28,7 +28,7 @@ _TOKEN_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class CarrierAccount:
-    """An account with a carrier: its id, who its messages come from, and what proves that it is ours. `url` is the carrier's, if it is not the usual one."""
+    """An account with a carrier: id, sender, secret, and the URL of the API if it is not the default."""
 
     id: str
     sender: str
@@ -37,7 +37,7 @@ class CarrierAccount:
 
 
 class TwilioSender:
-    """Sends over an account with Twilio; its secret is the auth token, or SID:SECRET of an API key; its sender a number, a name, or a service (MG...)."""
+    """Sends over Twilio. The secret is the auth token, or SID:SECRET of an API key; the sender is a number, a name, or a service (MG...)."""
 
     def __init__(self, account: CarrierAccount, try_seconds: float = TRY_SECONDS) -> None:
         self._account = f"{account.url or TWILIO_URL}/2010-04-01/Accounts/{account.id}"
@@ -62,7 +62,7 @@ class TwilioSender:
 
 
 class VonageSender:
-    """Sends over an application with Vonage; its secret is the private key (PEM) that signs the token of each request."""
+    """Sends over a Vonage application. The secret is the private key (PEM) that signs the token of each request."""
 
     def __init__(self, account: CarrierAccount, clock: Clock, try_seconds: float = TRY_SECONDS) -> None:
         self._url = account.url or VONAGE_URL
@@ -110,13 +110,13 @@ def sms_text(otp: str) -> str:
 
 
 def voice_text(otp: str) -> str:
-    """What a voice says: digit by digit, and once more."""
+    """The text of a voice call: the digits one by one, twice."""
     digits = ", ".join(otp)
     return f"Your Vyry code is: {digits}. Once more: {digits}. Do not give it to anyone."
 
 
 def _check_can_call(sender: str) -> None:
-    """Only a number can call."""
+    """Raises SendFailed unless the sender is a number: only a number can call."""
     if not sender.removeprefix("+").isdigit():
         raise SendFailed(is_certain=True)
 

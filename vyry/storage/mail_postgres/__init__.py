@@ -1,1 +1,1 @@
-"""mail_postgres."""
+"""The mail store on PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Connections of the mail statements: one each for post, deposit, collect and acknowledge, with pinned plans, mended when they break."""
+"""The connections of the mail statements: one each for post, deposit, collect and acknowledge, with pinned plans, reopened after a failure."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ import asyncpg
 from vyry.errors import Unavailable
 
 
-#: A statement, or finding the database again, takes no longer than this; then the answer is Unavailable.
+#: The time-out of a statement and of opening a connection.
 DEADLINE_SECONDS = 4.0
-#: On a queue table the planner's choice would depend on when autovacuum last looked; these plans are nested loops over the indexes, always.
+#: On a queue table the plan would depend on the last autovacuum; with these settings it is always a nested loop over the indexes.
 PINNED_PLANS = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
@@ -26,7 +26,7 @@ _OUTAGE_ERRORS = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    # asyncpg 0.32 says so when a connection was ended by the server between two statements.
+    # asyncpg 0.32 raises it when the server closed the connection between two statements.
     asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -43,7 +43,7 @@ _BUSY_ERRORS = (
 
 
 class PostgresConnection:
-    """One connection used by one kind of statement at a time. A failure closes it; the next statement opens it anew."""
+    """One connection for one kind of statement. A failure closes it; the next statement opens it again."""
 
     def __init__(self, url: str, name: str, plans: dict[str, str]) -> None:
         self._url = url
@@ -52,12 +52,12 @@ class PostgresConnection:
         self._turn = asyncio.Lock()
 
     async def fetch(self, sql: str, *arguments: object) -> Sequence[asyncpg.Record]:
-        """Run one statement in a transaction of its own. Raises Unavailable when its outcome cannot be known or had."""
+        """Run one statement in a transaction of its own. Raises Unavailable; then the statement may have been committed or not."""
         try:
             async with asyncio.timeout(DEADLINE_SECONDS), self._turn:
                 return await self._fetch(sql, *arguments)
         except TimeoutError as problem:
-            raise Unavailable("The database is away.") from problem
+            raise Unavailable("The database is unavailable.") from problem
 
     async def _fetch(self, sql: str, *arguments: object) -> Sequence[asyncpg.Record]:
         try:
@@ -66,16 +66,16 @@ class PostgresConnection:
             return rows
         except _OUTAGE_ERRORS as problem:
             self._terminate()
-            raise Unavailable("The database is away.") from problem
+            raise Unavailable("The database is unavailable.") from problem
         except _BUSY_ERRORS as problem:
-            raise Unavailable("The database is busy.") from problem
+            raise Unavailable("The database is overloaded; retry.") from problem
         except asyncio.CancelledError:
-            # Whether the statement was run is not known; what its answer would be read by next must not be.
+            # The statement may still run, and its result must not be read by the next statement.
             self._terminate()
             raise
 
     async def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         async with self._turn:
             if self._connection is not None and not self._connection.is_closed():
                 await self._connection.close(timeout=DEADLINE_SECONDS)

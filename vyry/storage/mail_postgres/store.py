@@ -1,4 +1,4 @@
-"""The mail store on PostgreSQL: one statement per station, whatever the batch holds. The functions are in migrations/0001_postgres_mail_*.sql."""
+"""The mail store on PostgreSQL: one statement for a batch of any size. The functions are in migrations/0001_postgres_mail_*.sql."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -39,7 +39,7 @@ from vyry.storage.mail_postgres.upkeep import (
 
 
 _CONNECTION_NAMES = ("post", "deposit", "collect", "acknowledge", "mailbox")
-#: The place that is asked for by its number; whether somebody is a stranger is looked at only where the lane is not nearly empty.
+#: The capacity for each numbered request. Whether the sender is a stranger is looked up only if the lane is not nearly empty.
 _CAPACITIES = f"""
 SELECT k.n, l.entries, l.size, w.share, coalesce(s.entries, 0) AS held_entries, coalesce(s.size, 0) AS held_size
 FROM unnest($1::bigint[], $2::smallint[], $3::uuid[], $4::boolean[], $5::int[]) WITH ORDINALITY k(box, lane, account, is_near, size, n)
@@ -78,7 +78,7 @@ CROSS JOIN LATERAL (
 async def open_postgres_mail(
     url: str, clock: Clock | None = None, caps: MailboxCaps | None = None
 ) -> AsyncIterator["PostgresMailStore"]:
-    """A store whose connections open when first used, and close with the context. Without a clock the server's own decides what has expired."""
+    """Yields a store whose connections open on first use. Without a clock the clock of the server decides what has expired."""
     lines = {name: PostgresConnection(url, name, PINNED_PLANS) for name in _CONNECTION_NAMES}
     lines["sweep"] = PostgresConnection(url, "sweep", {"jit": "off"})
     try:
@@ -98,7 +98,7 @@ class PostgresMailStore:
         self.upkeep: MailUpkeep = PostgresMailUpkeep(connections["mailbox"], connections["sweep"], clock)
 
     def _confirmed_now(self) -> datetime | None:
-        # What its life ended is lost for good: a clock in doubt does not decide that.
+        # Expired mail is lost for good, so a doubted clock does not decide it.
         return self._clock.confirmed_now() if self._clock else None
 
     async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
@@ -122,9 +122,9 @@ class PostgresMailStore:
             list(users.values()),
             list(conversations),
             list(conversations.values()),
-            # Without caps there is nothing to look for: what has no room was struck out.
+            # Copies without capacity were removed before.
             *(batch.largest_copies() if caps else ([], [])),
-            # Notices are few: all their mailboxes are looked at.
+            # Notices are few, so all their mailboxes are checked.
             *(
                 (*caps.for_lane(Lane.MAIL).small_part, *caps.for_lane(Lane.CONTROL).small_part)
                 if caps and not batch.has_notice
@@ -137,7 +137,7 @@ class PostgresMailStore:
     async def _load_capacities(
         self, asked: Mapping[CapacityRequest, int]
     ) -> dict[CapacityRequest, LaneCapacity | None]:
-        """What room these places have, for copies of at most so many bytes; None where a mailbox has ended."""
+        """The capacity for copies of at most so many bytes; None if the mailbox has ended."""
         places = list(asked)
         quiet = [self._caps.for_lane(lane).small_part for lane in Lane]
         rows = await self._lines["post"].fetch(

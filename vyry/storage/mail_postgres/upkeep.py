@@ -1,4 +1,4 @@
-"""What the sweeper, the metrics and a curious sender ask of the mail store on PostgreSQL; and the outcomes of earlier posts."""
+"""MailUpkeep on PostgreSQL (sweeper, metrics, message status), and the outcomes of earlier posts."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -12,18 +12,18 @@ from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOut
 from vyry.storage.mail_postgres.connection import PostgresConnection
 
 
-#: How many pages of the envelope table one call of `expire` looks at: the sweep goes round the table without an index of its own.
+#: How many pages of the envelope table one call of `expire` reads: the sweep reads the whole table in rounds, without an index.
 EXPIRE_PAGES = 2_000
 #: The states of table fate.
 COPY_STATES: Final = {1: CopyState.ACKNOWLEDGED, 2: CopyState.EXPIRED, 3: CopyState.DROPPED}
 STATE_COLUMNS: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
-#: One step into an index whose only writers are inserts: neither a post nor a hello touches a row for it.
+#: One index lookup; only inserts write to the index, so posts and hellos update no row for it.
 LAST_MESSAGE: Final = "(SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1) AS last_message"
 _LOAD_MAILBOX: Final = f"SELECT {STATE_COLUMNS}, {LAST_MESSAGE} FROM mailbox WHERE id = $1"
 _OUTCOMES = """
 SELECT k.n, m.fingerprint, m.accepted_at, m.mailboxes, m.numbers
 FROM unnest($1::bigint[], $2::uuid[]) WITH ORDINALITY k(sender, id, n) JOIN message m ON m.sender = k.sender AND m.message_id = k.id"""
-#: Bounds the look at a long backlog: the oldest envelopes, so many for each mailbox asked for.
+#: Limits the query of a long backlog to the oldest envelopes, so many for each mailbox.
 _BACKLOG = 100
 _UNNUMBERED = """
 SELECT mailbox FROM (SELECT mailbox, accepted_at FROM envelope WHERE seq IS NULL AND accepted_at < $1 ORDER BY accepted_at LIMIT $3) x
@@ -45,13 +45,14 @@ LEFT JOIN LATERAL (SELECT x.id, x.seq, x.loss, x.expires_at FROM envelope x WHER
 LEFT JOIN LATERAL (SELECT y.state, y.at FROM fate y WHERE y.mailbox = c.mailbox AND y.at >= least(m.accepted_at, $3) - interval '1 hour' AND c.number = ANY(y.numbers)
   ORDER BY y.at LIMIT 1) f ON true
 WHERE s.account_id = $1 ORDER BY c.n"""
+#: The number of entries is the planner's estimate of the rows of the table: it includes tombstones and undeposited envelopes, and is 0 before the first ANALYZE.
 _DEPTH = """
 SELECT greatest(0, (SELECT reltuples FROM pg_class WHERE oid = 'envelope'::regclass))::bigint AS waiting,
   coalesce(extract(epoch FROM coalesce($1, clock_timestamp()) - (SELECT min(accepted_at) FROM envelope WHERE seq IS NULL)), 0)::float8 AS age"""
 
 
 class PostgresMailUpkeep:
-    """The rest of the store: the sweeper's, the metrics' and a curious sender's questions."""
+    """MailUpkeep on PostgreSQL."""
 
     def __init__(self, mailbox: PostgresConnection, sweep: PostgresConnection, clock: Clock | None) -> None:
         self._mailbox = mailbox
@@ -106,7 +107,7 @@ class PostgresMailUpkeep:
 async def load_outcomes(
     connection: PostgresConnection, keys: Sequence[tuple[MailboxKey, MessageId]]
 ) -> dict[tuple[MailboxKey, MessageId], PostOutcome]:
-    """The stored outcomes of those of these messages that were accepted before."""
+    """The stored outcomes of the messages that were accepted before."""
     if not keys:
         return {}
     rows = await connection.fetch(_OUTCOMES, [sender for sender, _ in keys], [message_id for _, message_id in keys])

@@ -1,1 +1,1 @@
-"""mail_sqlite."""
+"""The mail store on SQLite."""

@@ -1,4 +1,4 @@
-"""Deposit and acknowledge on SQLite: the two ends of a numbered mailbox. Both run inside a write transaction, so nobody comes between."""
+"""Deposit and acknowledge on SQLite. Both run in a write transaction, so no other writer interferes."""
 
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -9,12 +9,12 @@ from vyry.kernel.chain import next_head
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason
 from vyry.mail.store import Acknowledgement, CopyState, Cursor, Deposited, MailboxCaps
-from vyry.storage.mail_sqlite.columns import json_list
-from vyry.storage.mail_sqlite.removal import (
+from vyry.storage.mail_sqlite.rows import (
     ENVELOPE_COLUMNS,
     RemovedEnvelope,
     count_shares,
     free_capacity,
+    json_list,
     record_fates,
     release_contents,
 )
@@ -31,7 +31,7 @@ _MOVE: Final = """
 UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ?, notice_entries = ?, notice_bytes = ?
 WHERE id = ?"""
 _DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
-#: The present points, and the heads of those claimed. Parameter: a list of [mailbox, seq].
+#: The current points, and the heads of the claimed ones. Parameter: a list of [mailbox, seq].
 _POINTS: Final = """
 SELECT m.id, m.acknowledged_seq, m.acknowledged_head, m.sent_seq,
   (SELECT e.head FROM envelope e WHERE e.mailbox = m.id AND e.seq = json_extract(p.value, '$[1]'))
@@ -47,7 +47,7 @@ _ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_he
 
 @dataclass(slots=True)
 class _MailboxCounters:
-    """A mailbox while it is being numbered: its last point, and what waits in each lane."""
+    """A mailbox during a deposit: its last point, and the waiting entries of each lane."""
 
     key: MailboxKey
     seq: int
@@ -69,7 +69,7 @@ class _MailboxCounters:
 
 @dataclass(slots=True)
 class _DepositRows:
-    """The rows to be written by one deposit."""
+    """The rows that one deposit writes."""
 
     now: int
     caps: MailboxCaps
@@ -80,7 +80,7 @@ class _DepositRows:
     admitted: list[RemovedEnvelope] = field(default_factory=list)
 
     def add(self, box: _MailboxCounters, envelope: RemovedEnvelope, digest: bytes, expires_at: int) -> None:
-        """The next number of this mailbox, for an envelope or for its loss."""
+        """Assign the next sequence number of this mailbox to an envelope or its loss."""
         loss = None
         if box.is_ended:
             self.discarded.append(envelope)

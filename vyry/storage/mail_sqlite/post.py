@@ -1,4 +1,4 @@
-"""Post on SQLite: a batch of messages, written with three statements whatever it holds."""
+"""Post on SQLite: three statements write a batch of any size."""
 
 import sqlite3
 from collections import Counter
@@ -11,17 +11,16 @@ import orjson
 
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId
-from vyry.kernel.time import to_milliseconds
+from vyry.kernel.time import from_milliseconds, to_milliseconds
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
 from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
-from vyry.storage.mail_batch import IS_ACQUAINTANCE, PostBatch
-from vyry.storage.mail_sqlite.columns import json_list, moment, pack_numbers, unpack_numbers
+from vyry.storage.mail_batch import IS_ACQUAINTANCE, Key, PostBatch
+from vyry.storage.mail_sqlite.rows import json_list, pack_numbers, unpack_numbers
 
 
-Key = tuple[MailboxKey, MessageId]
-#: So many fit into one statement on every SQLite.
+#: Every SQLite accepts so many in one statement.
 _KEYS_AT_ONCE: Final = 400
-#: The cross join has SQLite look up each key; of its own accord it would read the whole table for `IN (VALUES ...)`.
+#: With the cross join SQLite looks up each key; for `IN (VALUES ...)` it would read the whole table.
 _OUTCOMES: Final = """
 WITH k (sender, message_id) AS (VALUES {})
 SELECT m.sender, m.message_id, m.fingerprint, m.accepted_at, m.mailboxes, m.numbers
@@ -42,7 +41,7 @@ FROM (
       json_extract(p.value, '$[2]') AS account, json_extract(p.value, '$[3]') AS is_near FROM json_each(:places) p
   ) k LEFT JOIN device d ON d.mailbox = k.mailbox
 ) w LEFT JOIN mailbox_share s ON s.mailbox = w.mailbox AND s.share = w.share AND s.lane = w.lane"""
-#: There is one writer, so counting on from the sender's last one is exact; of what was retired nobody asks.
+#: There is one writer, so the number of the last message of the sender plus one is exact.
 _MESSAGE: Final = """
 INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, conversation_id, ordinal)
 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT coalesce(max(ordinal), 0) + 1 FROM message WHERE sender = ?1))"""
@@ -51,14 +50,14 @@ _ENVELOPE: Final = """
 INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-#: An unknown or ended mailbox has no room at all.
+#: An unknown or ended mailbox has no capacity.
 Capacities = dict[CapacityRequest, LaneCapacity]
 
 
 def post(
     connection: sqlite3.Connection, messages: Sequence[Message], guards: Preconditions, caps: MailboxCaps
 ) -> list[PostOutcome] | Outdated:
-    """See MailStore.post; runs inside a write transaction."""
+    """See MailStore.post; runs in a write transaction."""
     outdated = _find_outdated(connection, guards)
     if outdated.users or outdated.conversations:
         return outdated
@@ -94,7 +93,7 @@ def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: Mai
     lanes = {key: held for key, *held in connection.execute(_MAILBOX_COUNTERS, [json_list(boxes)])}
     asked = batch.capacity_requests(lanes)
     rooms = {place: LaneCapacity(Usage(*lanes[place.mailbox][2 * place.lane : 2 * place.lane + 2])) for place in asked}
-    # Where a lane is nearly empty, nothing is counted by sender.
+    # In a nearly empty lane there is no limit by sender.
     busy = [place for place, size in asked.items() if not rooms[place].is_nearly_empty(caps.for_lane(place.lane), size)]
     if busy:
         places = orjson.dumps([list(place) for place in busy]).decode()
@@ -104,7 +103,7 @@ def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: Mai
 
 
 def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, PostOutcome]:
-    """The stored outcomes of those of these messages that were accepted before."""
+    """The stored outcomes of the messages that were accepted before."""
     found: dict[Key, PostOutcome] = {}
     for some in batched(keys, _KEYS_AT_ONCE):
         values = ", ".join(["(?, ?)"] * len(some))
@@ -114,7 +113,7 @@ def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[K
         ):
             found[sender, MessageId(UUID(bytes=message_id))] = PostOutcome(
                 fingerprint,
-                moment(accepted_at),
+                from_milliseconds(accepted_at),
                 [MailboxKey(key) for key in unpack_numbers(mailboxes)],
                 [number or None for number in unpack_numbers(numbers)],
                 is_repeat=True,
@@ -124,7 +123,7 @@ def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[K
 
 @dataclass(slots=True)
 class _PostRows:
-    """The rows to be written. A content is stored under the number of its first copy, so it needs no counter of its own."""
+    """The rows to write. A content is stored under the number of its first copy, so it needs no counter."""
 
     last_number: int
     rooms: Capacities
@@ -135,16 +134,16 @@ class _PostRows:
     _outcomes: dict[Key, PostOutcome] = field(default_factory=dict)
 
     def find_repeat(self, message: Message) -> PostOutcome | None:
-        """The outcome of an earlier message of this batch with the same key."""
+        """The outcome of an earlier message of this batch with the same key, if any."""
         first = self._outcomes.get((message.sender, message.message_id))
         return None if first is None else first._replace(is_repeat=True)
 
     def add(self, message: Message) -> PostOutcome:
-        """Number the copies that fit, and note the rows. If none does, nothing is noted: the key stays free."""
+        """Add the rows of the copies that fit. If none fits, no row is added and the key stays unused."""
         accepted_at = to_milliseconds(message.accepted_at)
         mailboxes = [copy.mailbox for copy in message.copies]
         numbers = self._number(message, accepted_at)
-        stored = PostOutcome(message.fingerprint, moment(accepted_at), mailboxes, numbers, is_repeat=False)
+        stored = PostOutcome(message.fingerprint, from_milliseconds(accepted_at), mailboxes, numbers, is_repeat=False)
         if mailboxes and not any(numbers):
             return stored
         self.messages.append(

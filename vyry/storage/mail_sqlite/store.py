@@ -1,6 +1,6 @@
 """The mail store on a SQLite file: one writer thread runs all waiting jobs in one transaction, one reader thread reads beside it.
 
-Nothing is told before it is committed, and a commit is on the disk (synchronous=FULL); so the reader sees all that anybody was told.
+A result is returned only after the commit, which is on the disk (synchronous=FULL), so the reader sees everything that callers know.
 """
 
 import sqlite3
@@ -29,10 +29,9 @@ from vyry.mail.store import (
     Preconditions,
     ResumeInfo,
 )
-from vyry.storage.mail_sqlite.columns import json_list
 from vyry.storage.mail_sqlite.deposit import acknowledge, deposit
 from vyry.storage.mail_sqlite.post import post
-from vyry.storage.mail_sqlite.removal import ENVELOPE_COLUMNS, RemovedEnvelope, mark_lost
+from vyry.storage.mail_sqlite.rows import ENVELOPE_COLUMNS, RemovedEnvelope, json_list, mark_lost
 from vyry.storage.mail_sqlite.thread import SqliteThread, open_thread
 from vyry.storage.mail_sqlite.upkeep import (
     LAST_MESSAGE,
@@ -63,7 +62,7 @@ _ENTRY: Final = f"SELECT {ENVELOPE_COLUMNS}, loss FROM envelope WHERE mailbox = 
 async def open_sqlite_mail(
     path: Path, clock: Clock, caps: MailboxCaps = _DEFAULT_CAPS
 ) -> AsyncIterator["SqliteMailStore"]:
-    """The store in this migrated file, for as long as the block lasts. Several processes may have the file open."""
+    """Yields the store of this migrated file. Several processes may open the file."""
     async with open_thread(path, "BEGIN IMMEDIATE") as writer, open_thread(path, "BEGIN") as reader:
         yield SqliteMailStore(writer, reader, clock, caps)
 
@@ -110,7 +109,7 @@ class SqliteMailStore:
         return await self._writer.run(lambda connection: _discard(connection, mailbox, seq, now))
 
     def _now(self) -> int:
-        # What its life ended is lost for good: a clock in doubt does not decide that.
+        # Expired mail is lost for good, so a doubted clock does not decide it.
         return to_milliseconds(self._clock.confirmed_now())
 
 
@@ -125,7 +124,7 @@ def _open_mailbox(connection: sqlite3.Connection, mailbox: MailboxKey, after: in
 
 
 def _collect(connection: sqlite3.Connection, want: CollectRequest, now: int) -> Iterator[Entry]:
-    """Rows are fetched one by one, so a body beyond the window is never read."""
+    """Rows are fetched one by one, so a content beyond the window is never read."""
     total = 0
     rows = connection.execute(_ENTRIES, [want.mailbox, want.after_seq, want.max_entries])
     for position, (seq, head, number, loss, expires_at, size, packed) in enumerate(rows):

@@ -1,6 +1,6 @@
-"""A SQLite connection in a thread of its own: all jobs that wait run in one transaction, and nobody hears of a result before it is committed.
+"""A SQLite connection in a thread of its own: all waiting jobs run in one transaction, and results are returned after its commit.
 
-While one batch commits, the next one gathers; so many callers share the price of one fsync. A job that fails is undone by itself.
+While one batch commits, the next one collects, so many callers share one fsync. A job that fails is rolled back alone.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from vyry.storage.database import is_sqlite_outage
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
-#: How a batch begins: to read one snapshot, or to write.
+#: The start of a batch that reads one snapshot, or of one that writes.
 BeginStatement = Literal["BEGIN", "BEGIN IMMEDIATE"]
 
-#: What a caller waits for a result; then it is not known whether the job will be done.
+#: The time-out of a caller; after it the job may still be done.
 TIMEOUT_SECONDS: Final = 5.0
 _BUSY_MILLISECONDS: Final = 4000
-#: Deleted bodies are overwritten, as far as a file can promise that. A longer log is folded into the file less often: mail that comes and goes
-#: in between is never written there.
+#: Deleted contents are overwritten as far as a file system allows. With a longer log there are fewer checkpoints: mail that is deleted between two of them
+#: is never written to the file.
 _WRITER: Final = (
     "journal_mode = WAL",
     "synchronous = FULL",
@@ -57,7 +57,7 @@ class SqliteThread:
         self._thread = Thread(target=self._run_loop, name="vyry-mail", daemon=True)
 
     async def run(self, work: Work[T]) -> T:
-        """What `work` returned, once its transaction is committed. Raises what it raised, or Unavailable."""
+        """Returns what `work` returns, after the commit. Raises what it raises, or Unavailable."""
         job = _Job(work, self._loop.create_future())
         self._jobs.put(job)
         try:
@@ -65,14 +65,14 @@ class SqliteThread:
                 result: T = await job.answer
                 return result
         except TimeoutError as error:
-            raise Unavailable("The database is busy.") from error
+            raise Unavailable("The database is overloaded; retry.") from error
 
     def start(self) -> None:
-        """Begin to work."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the jobs that wait, and end."""
+        """Finish the waiting jobs and stop the thread."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -88,7 +88,7 @@ class SqliteThread:
         self._connection.close()
 
     def _drain_jobs(self) -> list[_Job | None]:
-        """Everything that waits now; blocks until there is something."""
+        """All waiting jobs; blocks until there is one."""
         batch = [self._jobs.get()]
         try:
             while True:
@@ -102,7 +102,7 @@ class SqliteThread:
             for job in jobs:
                 _run_job(self._connection, job)
             self._connection.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the callers hear of it and the thread lives on
+        except Exception as error:  # noqa: BLE001 - the callers get any error, and the thread continues
             for job in jobs:
                 job.failure = job.failure or error
             with suppress(sqlite3.Error):
@@ -133,7 +133,7 @@ def _run_job(connection: sqlite3.Connection, job: _Job) -> None:
         job.result = job.work(connection)
     except Exception as failure:
         if not connection.in_transaction:
-            # A full disk or a failing one made SQLite roll back everything: the whole batch failed.
+            # A full or failing disk makes SQLite roll back the whole transaction: the whole batch failed.
             raise
         job.failure = failure
         connection.execute("ROLLBACK TO job")
@@ -153,6 +153,6 @@ def _set_results(jobs: list[_Job]) -> None:
 def _translate_error(failure: Exception) -> Exception:
     if not (isinstance(failure, sqlite3.Error) and is_sqlite_outage(failure)):
         return failure
-    refusal = Unavailable("The database is busy.")
+    refusal = Unavailable("The database is overloaded; retry.")
     refusal.__cause__ = failure
     return refusal

@@ -1,4 +1,4 @@
-"""What the sweeper, the metrics and a curious sender ask of the mail store on SQLite."""
+"""MailUpkeep on SQLite: sweeper, metrics, message status."""
 
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -8,17 +8,23 @@ from uuid import UUID
 
 from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
-from vyry.kernel.time import to_milliseconds
+from vyry.kernel.time import from_milliseconds, to_milliseconds
 from vyry.mail.envelope import LossReason
 from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
-from vyry.storage.mail_sqlite.columns import json_list, moment, unpack_numbers
 from vyry.storage.mail_sqlite.post import load_outcomes
-from vyry.storage.mail_sqlite.removal import ENVELOPE_COLUMNS, STATES_BY_NUMBER, RemovedEnvelope, mark_lost
+from vyry.storage.mail_sqlite.rows import (
+    ENVELOPE_COLUMNS,
+    STATES_BY_NUMBER,
+    RemovedEnvelope,
+    json_list,
+    mark_lost,
+    unpack_numbers,
+)
 from vyry.storage.mail_sqlite.thread import SqliteThread
 
 
 STATE_COLUMNS: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
-#: One step into an index: see LAST of the store on PostgreSQL.
+#: One index lookup: see LAST of the store on PostgreSQL.
 LAST_MESSAGE: Final = """
 (SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1)"""
 _LOAD_MAILBOX: Final = f"SELECT {STATE_COLUMNS}, {LAST_MESSAGE} FROM mailbox WHERE id = ?"
@@ -39,7 +45,7 @@ _STORED: Final = """
 SELECT id, seq, expires_at FROM envelope WHERE id IN (SELECT value FROM json_each(?)) AND loss IS NULL"""
 _FATES: Final = """
 SELECT state, at, numbers FROM fate WHERE mailbox IN (SELECT value FROM json_each(?)) AND at >= ?"""
-#: A fate is younger than its message; so much may the clocks of two processes differ.
+#: A fate is written after its message; the clocks of two processes may differ by so much.
 _CLOCK_STEP_MILLISECONDS: Final = 3_600_000
 _WAITING: Final = "SELECT coalesce(sum(seq - acknowledged_seq), 0) FROM mailbox WHERE NOT is_ended"
 _OLDEST: Final = "SELECT min(accepted_at) FROM envelope WHERE seq IS NULL"
@@ -117,13 +123,13 @@ def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], no
         CopyStatus(
             addresses[mailbox],
             state,
-            moment(at or accepted_at),
-            moment(accepted_at),
+            from_milliseconds(at or accepted_at),
+            from_milliseconds(accepted_at),
             None if said_in is None else ConversationId(UUID(bytes=said_in)),
         )
         for mailbox, number, accepted_at, said_in in copies
         if mailbox in addresses
-        # Neither here nor noted: it was skipped, or it went with its mailbox.
+        # Neither an envelope nor a final state: the copy was skipped, or deleted with its mailbox.
         for state, at in [known.get(number, (CopyState.DROPPED, None))]
     ]
 

@@ -87,7 +87,7 @@ async def test_when_too_many_accounts_wait_another_is_told_so_and_those_that_wai
 
 async def test_the_wait_that_is_told_grows_with_the_accounts_and_with_how_long_places_are_held() -> None:
     line = FairQueue(2, 100, 1)
-    line._held_seconds = 0.5
+    line._mean_seconds = 0.5
 
     async with AsyncExitStack() as stack:
         for _ in range(2):

@@ -8,7 +8,7 @@ from tests.support.account_harness import NUMBER, AccountHarness, open_stores
 from vyry.accounts.otp import Channel, OtpOptions, Purpose
 from vyry.accounts.otp_limits import UNLIMITED, Tariff, prefix_and_area
 from vyry.accounts.phone import Pepper, PhoneNumber
-from vyry.accounts.registration import RequestOrigin
+from vyry.accounts.signup import RequestOrigin
 from vyry.errors import InvalidOtp, InvalidRequest
 
 

@@ -3,7 +3,7 @@
 from structlog.testing import capture_logs
 
 from tests.support.fake_clock import FakeClock
-from vyry.accounts.guess_monitor import MIN_GUESSES, MONITOR_WINDOW, GuessMonitor
+from vyry.accounts.otp import MIN_GUESSES, MONITOR_WINDOW, GuessMonitor
 
 
 def events(logs: list[dict[str, object]]) -> list[object]:

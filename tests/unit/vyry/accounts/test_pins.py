@@ -15,8 +15,7 @@ from vyry.accounts.account import Caller
 from vyry.accounts.otp import Purpose
 from vyry.accounts.own_pin import PinReset, PinStatus, PinUpdate
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import Guesser, HashingSlot, PinMatch, Pins, PinTryLimit
-from vyry.accounts.pin_checks import CountedHasher, checks_left
+from vyry.accounts.pin import CountedHasher, Guesser, HashingSlot, PinMatch, Pins, PinTryLimit, checks_left
 from vyry.clock import CheckedClock
 from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, RateLimited, Unavailable, VyryError
 from vyry.in_process.pin_hasher import ArgonCost, ArgonPinHasher

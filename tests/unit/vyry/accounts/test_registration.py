@@ -8,8 +8,7 @@ from tests.support.account_harness import NUMBER, AccountHarness, AccountStores,
 from vyry.accounts.account import Platform
 from vyry.accounts.otp import Channel, OtpOptions, Purpose
 from vyry.accounts.phone import PhoneNumber
-from vyry.accounts.registration import RequestOrigin
-from vyry.accounts.signup import NewSession
+from vyry.accounts.signup import NewSession, RequestOrigin
 from vyry.errors import InvalidOtp, InvalidToken, LimitPolicy, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
 from vyry.limits import Grant, network_prefix

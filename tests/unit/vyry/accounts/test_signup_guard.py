@@ -12,8 +12,16 @@ from tests.support.fake_clock import NOON, FakeClock
 from tests.support.sms_provider_server import FaultHandler, never_respond, respond_with
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.phone import PhoneNumber
-from vyry.accounts.registration import Registration, RequestOrigin
-from vyry.accounts.signup_guard import PROOF_HEADER, PROOF_MAX_AGE, NoGuard, ProofOfWork, SignupGuard, leading_zero_bits
+from vyry.accounts.signup import (
+    PROOF_HEADER,
+    PROOF_MAX_AGE,
+    NoGuard,
+    ProofOfWork,
+    Registration,
+    RequestOrigin,
+    SignupGuard,
+    leading_zero_bits,
+)
 from vyry.delivery.webhook_signing import webhook_signature
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.errors import InvalidRequest, Unavailable

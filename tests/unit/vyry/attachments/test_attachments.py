@@ -67,7 +67,7 @@ async def test_too_many_unfinished_ones_are_refused(room: AttachmentHarness) -> 
     for _ in range(5):
         await room.begin(1)
 
-    with pytest.raises(RateLimited, match="Finish"):
+    with pytest.raises(RateLimited, match="unfinished"):
         await room.begin(1)
 
 

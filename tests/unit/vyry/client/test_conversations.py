@@ -29,8 +29,8 @@ def ann(tmp_path: Path) -> Iterator[InboxHarness]:
 
 @pytest.fixture
 async def node(ann: InboxHarness) -> AsyncIterator[tuple[FakeNode, MemberDirectory]]:
-    async with open_fake_node(ann.store) as (told, rest):
-        yield told, MemberDirectory(ann.store, rest, lambda: NOW)
+    async with open_fake_node(ann.store) as (fake_node, rest):
+        yield fake_node, MemberDirectory(ann.store, rest, lambda: NOW)
 
 
 @pytest.fixture
@@ -44,32 +44,32 @@ GHOST, CY = uuid4(), uuid4()
 async def test_a_third_person_in_a_direct_conversation_ends_all_sealing(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory], bo: ProtocolDevice
 ) -> None:
-    (told, circles), me, peer = node, ann.local_device.user_id, bo.address.user_id
-    told.set_conversation(CONVERSATION, me, peer)
-    await circles.get(CONVERSATION)
+    (fake_node, directory), me, peer = node, ann.local_device.user_id, bo.address.user_id
+    fake_node.set_conversation(CONVERSATION, me, peer)
+    await directory.get(CONVERSATION)
 
     for members in ((me, peer, GHOST), (me, GHOST)):
-        told.set_conversation(CONVERSATION, *members)
+        fake_node.set_conversation(CONVERSATION, *members)
         for _ in range(2):
             with pytest.raises(refusals.ConversationForged):
-                await circles.refresh(CONVERSATION)
+                await directory.refresh(CONVERSATION)
             with pytest.raises(refusals.ConversationForged):
-                await circles.get(CONVERSATION)
+                await directory.get(CONVERSATION)
 
     assert ann.pop_events() == [ConversationForged(conversation_id=CONVERSATION, reason="member", user_ids=(GHOST,))]
-    told.set_conversation(CONVERSATION, me, peer)
-    assert (await circles.get(CONVERSATION)).members == (me, peer)
+    fake_node.set_conversation(CONVERSATION, me, peer)
+    assert (await directory.get(CONVERSATION)).members == (me, peer)
 
 
 async def test_a_direct_conversation_is_the_one_that_was_asked_for(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory], bo: ProtocolDevice
 ) -> None:
-    told, circles = node
+    fake_node, directory = node
     ConversationPins(ann.store).pin_direct(CONVERSATION, bo.address.user_id)
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, GHOST)
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, GHOST)
 
     with pytest.raises(refusals.ConversationForged):
-        await circles.get(CONVERSATION)
+        await directory.get(CONVERSATION)
     with pytest.raises(refusals.ConversationForged):
         ConversationPins(ann.store).pin_direct(CONVERSATION, GHOST)
 
@@ -78,13 +78,13 @@ async def test_a_direct_conversation_is_the_one_that_was_asked_for(
 async def test_a_conversation_never_becomes_one_of_another_kind(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory], bo: ProtocolDevice, first: str, then: str
 ) -> None:
-    told, circles = node
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind=first)
-    await circles.get(CONVERSATION)
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind=then)
+    fake_node, directory = node
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind=first)
+    await directory.get(CONVERSATION)
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind=then)
 
     with pytest.raises(refusals.ConversationForged):
-        await circles.refresh(CONVERSATION)
+        await directory.refresh(CONVERSATION)
 
     assert ann.pop_events() == [ConversationForged(conversation_id=CONVERSATION, reason="kind")]
 
@@ -92,12 +92,12 @@ async def test_a_conversation_never_becomes_one_of_another_kind(
 async def test_a_peer_who_deleted_the_account_is_no_lie(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory], bo: ProtocolDevice
 ) -> None:
-    told, circles = node
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id)
-    await circles.get(CONVERSATION)
-    told.set_conversation(CONVERSATION, ann.local_device.user_id)
+    fake_node, directory = node
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id)
+    await directory.get(CONVERSATION)
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id)
 
-    assert (await circles.refresh(CONVERSATION)).members == (ann.local_device.user_id,)
+    assert (await directory.refresh(CONVERSATION)).members == (ann.local_device.user_id,)
 
     assert ann.pop_events() == []
 
@@ -105,15 +105,15 @@ async def test_a_peer_who_deleted_the_account_is_no_lie(
 async def test_newcomers_of_a_group_are_told_with_whether_their_key_was_compared(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory], bo: ProtocolDevice
 ) -> None:
-    (told, circles), me, peer = node, ann.local_device.user_id, bo.address.user_id
-    told.set_conversation(CONVERSATION, me, peer, kind="group")
-    await circles.get(CONVERSATION)
+    (fake_node, directory), me, peer = node, ann.local_device.user_id, bo.address.user_id
+    fake_node.set_conversation(CONVERSATION, me, peer, kind="group")
+    await directory.get(CONVERSATION)
     assert ann.pop_events() == []
     Peers(ann.store).save_identity(CY, bytes(32))
     ann.store.put("verified", str(CY), bytes(32))
 
-    told.set_conversation(CONVERSATION, me, peer, CY, GHOST, kind="group")
-    await circles.refresh(CONVERSATION)
+    fake_node.set_conversation(CONVERSATION, me, peer, CY, GHOST, kind="group")
+    await directory.refresh(CONVERSATION)
 
     assert ann.pop_events() == [
         MemberAdded(conversation_id=CONVERSATION, user_id=CY, is_verified=True),
@@ -124,12 +124,12 @@ async def test_newcomers_of_a_group_are_told_with_whether_their_key_was_compared
 async def test_whoever_one_adds_oneself_is_not_told_and_whoever_comes_with_them_is(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory]
 ) -> None:
-    _, circles = node
+    _, directory = node
     ann.pin_conversation(ann.local_device.user_id)
     members = [{"userId": str(each)} for each in (ann.local_device.user_id, CY, GHOST)]
     said = {"conversationId": str(CONVERSATION), "kind": "group", "version": 1, "members": members}
 
-    circles.record(said, expected=ExpectedMembers([CY]))
+    directory.record(said, expected=ExpectedMembers([CY]))
 
     assert [each.body["userId"] for each in ann.pop_events()] == [str(GHOST)]
 
@@ -188,11 +188,11 @@ def test_who_left_gives_no_key_of_a_title_any_more_and_late_mail_of_theirs_is_re
 async def test_who_came_and_went_between_two_looks_is_told_and_heard(
     ann: InboxHarness, node: tuple[FakeNode, MemberDirectory], bo: ProtocolDevice
 ) -> None:
-    (told, circles), dan = node, ProtocolDevice()
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind="group")
-    await circles.get(CONVERSATION)
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind="group", version=3)
-    await circles.refresh(CONVERSATION)
+    (fake_node, directory), dan = node, ProtocolDevice()
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind="group")
+    await directory.get(CONVERSATION)
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id, kind="group", version=3)
+    await directory.refresh(CONVERSATION)
     evil = encode_base64(bytes(32))
 
     assert [each.name for each in ann.receive_content(dan, make_content("groupKey", groupKey=evil, generation=0))] == [
@@ -205,13 +205,13 @@ async def test_who_came_and_went_between_two_looks_is_told_and_heard(
 def test_a_sender_key_counts_only_from_a_member(ann: InboxHarness, bo: ProtocolDevice) -> None:
     ann.pin_conversation(bo.address.user_id)
     eve, where = ProtocolDevice(), None
-    for device, told in ((bo, ["message"]), (eve, ["unreadable"])):
+    for device, fake_node in ((bo, ["message"]), (eve, ["unreadable"])):
         where = SenderKeyScope(CONVERSATION, device.address)
         key = SenderKey.generate(where)
         ann.receive_content(device, make_content("senderKey", **key.distribution().fields()))
         _, sealed = key.seal(make_content().pack())
         ann.receive(device.address, sealed)
-        assert [each.name for each in ann.pop_events()] == told
+        assert [each.name for each in ann.pop_events()] == fake_node
 
 
 def moved(ann: InboxHarness, sealed: bytes, bo: ProtocolDevice, where: UUID) -> ProcessedPage:

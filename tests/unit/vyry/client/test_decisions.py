@@ -36,7 +36,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(autouse=True)
-async def circles(store: Store) -> AsyncIterator[MemberDirectory]:
+async def directory(store: Store) -> AsyncIterator[MemberDirectory]:
     """Her conversations: a direct one with Bo. The node is not asked."""
     async with aiohttp.ClientSession() as http:
         made = MemberDirectory(store, RestClient(http, "http://127.0.0.1:1", store), lambda: 0)
@@ -90,8 +90,8 @@ def test_a_key_that_is_accepted_or_told_no_more_is_nothing_to_decide(store: Stor
     assert stored_decisions(store, CHAT) == []
 
 
-def test_in_a_group_a_changed_key_holds_up_no_message(store: Store, circles: MemberDirectory) -> None:
-    circles.record(conversation_row(GROUP, ANN, BO, EVE, kind="group"))
+def test_in_a_group_a_changed_key_holds_up_no_message(store: Store, directory: MemberDirectory) -> None:
+    directory.record(conversation_row(GROUP, ANN, BO, EVE, kind="group"))
     add_waiting_message(store, GROUP)
     with store.transaction():
         record_changed_key(store, EVE, NEW)
@@ -113,17 +113,17 @@ def test_keys_that_never_verify_stop_a_conversation_until_something_is_sent_ther
 
 
 def test_a_conversation_that_is_listed_otherwise_than_pinned_is_forged_while_it_is(
-    store: Store, circles: MemberDirectory
+    store: Store, directory: MemberDirectory
 ) -> None:
-    circles.check(conversation_row(OTHER, ANN, BO, EVE))
+    directory.check(conversation_row(OTHER, ANN, BO, EVE))
     assert stored_decisions(store, OTHER) == []
 
     for _ in range(2):
-        circles.check(conversation_row(CHAT, ANN, BO, EVE))
+        directory.check(conversation_row(CHAT, ANN, BO, EVE))
     assert [each["decide"] for each in stored_decisions(store)] == ["conversationForged"]
     event = Journal(store).next_event()
     assert event is not None
     assert event.body == {"conversationId": str(CHAT), "reason": "member", "userIds": [str(EVE)]}
 
-    circles.check(conversation_row(CHAT, ANN, BO))
+    directory.check(conversation_row(CHAT, ANN, BO))
     assert stored_decisions(store) == []

@@ -32,39 +32,39 @@ def ann(tmp_path: Path) -> Iterator[InboxHarness]:
 
 @pytest.fixture
 async def node(ann: InboxHarness) -> AsyncIterator[tuple[FakeNode, Groups, MemberDirectory]]:
-    async with open_fake_node(ann.store) as (told, rest):
+    async with open_fake_node(ann.store) as (fake_node, rest):
         info = GroupInfo(ann.store, rest, lambda: NOW)
-        yield told, Groups(ann.store, rest, info, lambda: None), info.directory
+        yield fake_node, Groups(ann.store, rest, info, lambda: None), info.directory
 
 
 async def test_a_title_is_not_sealed_for_another_group_that_the_node_answers_with(
     ann: InboxHarness, node: tuple[FakeNode, Groups, MemberDirectory]
 ) -> None:
-    told, groups, _ = node
+    fake_node, groups, _ = node
     key, me = bytes(range(32)), ann.local_device.user_id
     ann.pin_conversation(BO, where=CONVERSATION)
     ann.pin_conversation(EVE, where=ELSEWHERE)
     GroupKeys(ann.store).save_own(ELSEWHERE, new_own_key(1, key))
-    told.set_conversation(ELSEWHERE, me, EVE, kind="group")
-    eves = told.answers[f"GET /conversations/{ELSEWHERE}"]
+    fake_node.set_conversation(ELSEWHERE, me, EVE, kind="group")
+    eves = fake_node.answers[f"GET /conversations/{ELSEWHERE}"]
     eves |= {"sealedInfo": encode_base64(seal_blob(key, BlobKind.GROUP_INFO, {"title": "eve's"}))}
-    told.answers |= {f"GET /conversations/{CONVERSATION}": eves, f"PATCH /conversations/{CONVERSATION}": eves}
+    fake_node.answers |= {f"GET /conversations/{CONVERSATION}": eves, f"PATCH /conversations/{CONVERSATION}": eves}
 
     with pytest.raises(Unreachable):
         await groups.rename(CONVERSATION, "for bo alone")
 
-    assert not any(each.startswith("PATCH") for each in told.requests)
+    assert not any(each.startswith("PATCH") for each in fake_node.requests)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_a_new_group_is_no_other_one_and_has_nobody_else(
     ann: InboxHarness, node: tuple[FakeNode, Groups, MemberDirectory], is_known: bool
 ) -> None:
-    told, groups, circles = node
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, BO, EVE, kind="group")
-    told.answers["POST /conversations"] = told.answers[f"GET /conversations/{CONVERSATION}"]
+    fake_node, groups, directory = node
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, BO, EVE, kind="group")
+    fake_node.answers["POST /conversations"] = fake_node.answers[f"GET /conversations/{CONVERSATION}"]
     if is_known:
-        await circles.refresh(CONVERSATION)
+        await directory.refresh(CONVERSATION)
 
     with pytest.raises(refusals.ConversationForged):
         await groups.create([BO], "for bo alone")
@@ -75,12 +75,12 @@ async def test_a_new_group_is_no_other_one_and_has_nobody_else(
 async def test_a_group_whose_making_was_broken_off_tells_of_whoever_came_meanwhile(
     ann: InboxHarness, node: tuple[FakeNode, Groups, MemberDirectory]
 ) -> None:
-    told, _, circles = node
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, BO, CY, kind="group")
-    said = told.answers[f"GET /conversations/{CONVERSATION}"]
-    await circles.refresh(CONVERSATION)
+    fake_node, _, directory = node
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, BO, CY, kind="group")
+    said = fake_node.answers[f"GET /conversations/{CONVERSATION}"]
+    await directory.refresh(CONVERSATION)
 
-    circles.record(said, expected=ExpectedMembers([BO], is_new=True))
+    directory.record(said, expected=ExpectedMembers([BO], is_new=True))
 
     assert ann.pop_events() == [MemberAdded(conversation_id=CONVERSATION, user_id=CY, is_verified=False)]
 
@@ -88,10 +88,10 @@ async def test_a_group_whose_making_was_broken_off_tells_of_whoever_came_meanwhi
 async def test_adding_to_a_group_seen_for_the_first_time_alarms_about_nobody(
     ann: InboxHarness, node: tuple[FakeNode, Groups, MemberDirectory]
 ) -> None:
-    told, groups, _ = node
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, BO, CY, kind="group")
-    said = told.answers[f"GET /conversations/{CONVERSATION}"] | {"sealedInfo": None}
-    told.answers[f"POST /conversations/{CONVERSATION}/members"] = said
+    fake_node, groups, _ = node
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, BO, CY, kind="group")
+    said = fake_node.answers[f"GET /conversations/{CONVERSATION}"] | {"sealedInfo": None}
+    fake_node.answers[f"POST /conversations/{CONVERSATION}/members"] = said
 
     await groups.add(CONVERSATION, [CY])
 

@@ -16,8 +16,7 @@ from tests.support.client_inbox import (
     second_device,
 )
 from tests.support.protocol_devices import ProtocolDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers, changed_key, is_verified
+from vyry.client.crypto.peers import OwnSenderKeys, Peers, changed_key, is_verified
 from vyry.client.crypto.unsealing import IncomingEnvelope
 from vyry.client.store.events import DeviceListDiffers, Event, Message, OwnIdentityForged, Unreadable
 from vyry.client.store.outgoing import Outgoing, SendQueue, SentContent, SentTo, hash_device

@@ -9,8 +9,7 @@ import pytest
 
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.crypto.local_device import LocalDevice, PrekeyStore
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers
+from vyry.client.crypto.peers import OwnSenderKeys, Peers
 from vyry.client.crypto.prekey_publisher import ISSUED_DAYS, RETIRED_DAYS, PrekeyPublisher
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
 from vyry.client.store.store import DAY_MS, Store

@@ -54,9 +54,9 @@ async def test_a_token_that_is_no_text_takes_no_place(node: tuple[FakeNode, Rest
 async def test_ids_that_leave_no_others_are_not_counted_from(
     ann: InboxHarness, node: tuple[FakeNode, RestClient], issued: object
 ) -> None:
-    (told, rest), before = node, ann.local_device.next_id
+    (fake_node, rest), before = node, ann.local_device.next_id
     ann.store.put(kinds.KEYS_DUE, "", b"due")
-    told.answers["GET /keys/status"] = {"signedPrekeyId": 3, "issuedThrough": {"oneTime": issued}}
+    fake_node.answers["GET /keys/status"] = {"signedPrekeyId": 3, "issuedThrough": {"oneTime": issued}}
 
     with pytest.raises(Unreachable):
         await KeyMaintenance(ann.store, rest, lambda: NOW).publish_if_due()
@@ -65,8 +65,8 @@ async def test_ids_that_leave_no_others_are_not_counted_from(
 
 
 async def test_a_page_without_its_list_is_no_answer(node: tuple[FakeNode, RestClient]) -> None:
-    told, rest = node
-    told.answers["GET /devices"] = {"devices": 7}
+    fake_node, rest = node
+    fake_node.answers["GET /devices"] = {"devices": 7}
 
     with pytest.raises(Unreachable):
         await rest.list_all("/devices", "devices")
@@ -83,10 +83,10 @@ def test_what_is_no_time_to_wait_is_none(said: Any) -> None:
 async def test_upkeep_by_an_answer_of_another_shape_changes_nothing(
     ann: InboxHarness, node: tuple[FakeNode, RestClient], change: dict[str, Any]
 ) -> None:
-    (told, rest), before = node, ann.local_device
+    (fake_node, rest), before = node, ann.local_device
     status = {"issuedThrough": {"oneTime": 3, "pq": 3}, "oneTimeRemaining": 90, "pqRemaining": 90, "signedPrekeyId": 1}
-    told.answers["GET /keys/status"] = {**status, **change}
-    told.answers["GET /mailbox"] = {"mailboxId": None, **change}
+    fake_node.answers["GET /keys/status"] = {**status, **change}
+    fake_node.answers["GET /mailbox"] = {"mailboxId": None, **change}
     upkeep = KeyMaintenance(ann.store, rest, lambda: NOW)
 
     with pytest.raises(Unreachable):

@@ -259,11 +259,11 @@ ASKS: dict[str, Ask] = {
 }
 
 
-def set_honest_answers(told: FakeNode, ann: InboxHarness) -> None:
+def set_honest_answers(fake_node: FakeNode, ann: InboxHarness) -> None:
     """The responses of an honest node."""
-    told.set_conversation(CONVERSATION, ann.local_device.user_id, BO.address.user_id)
-    told.set_device_list(BO.address.user_id, BO)
-    told.answers |= {
+    fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, BO.address.user_id)
+    fake_node.set_device_list(BO.address.user_id, BO)
+    fake_node.answers |= {
         f"POST /keys/{BO.address.user_id}/claim": {"epoch": 1, "bundles": [claimed_row(BO.kept.bundle(1))]},
         "GET /stale": {each: [{"userId": str(BO.address.user_id), "deviceId": 1}] for each in ("missing", "extra")},
         "GET /account": {"settings": {"deliveryReceipts": True, "readReceipts": True}},
@@ -280,12 +280,12 @@ def set_honest_answers(told: FakeNode, ann: InboxHarness) -> None:
 async def test_an_odd_answer_is_read_or_decides_nothing(
     ann: InboxHarness, node: tuple[FakeNode, RestClient], name: str
 ) -> None:
-    told, rest = node
-    set_honest_answers(told, ann)
+    fake_node, rest = node
+    set_honest_answers(fake_node, ann)
     await ASKS[name](ann, rest)
-    for answer in mutants(told.answers[name]):
+    for answer in mutants(fake_node.answers[name]):
         with suppress(TypeError, ValueError):
-            told.answers[name] = json.loads(json.dumps(answer))
+            fake_node.answers[name] = json.loads(json.dumps(answer))
         with suppress(Unreachable, Refused, Refusal, ListsOutdated):
             await ASKS[name](ann, rest)
         # Everything that was stored can be read.

@@ -10,8 +10,7 @@ import pytest
 
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
-from vyry.client.crypto.peers import Peers
+from vyry.client.crypto.peers import OwnSenderKeys, Peers
 from vyry.client.crypto.unsealing import IncomingEnvelope, SourceSession
 from vyry.client.store.outgoing import Outgoing, SendQueue, SentContent, SentTo, device_key, hash_device
 from vyry.client.store.store import Store

@@ -33,9 +33,9 @@ async def node(ann: InboxHarness, bo: ProtocolDevice) -> AsyncIterator[tuple[Fak
     async def accept(user_id: UUID, key: bytes) -> None:
         ann.inbox.accept_identity(user_id, key)
 
-    async with open_fake_node(ann.store) as (told, rest):
-        told.set_device_list(bo.address.user_id, ProtocolDevice())
-        yield told, Safety(ann.store, rest, accept)
+    async with open_fake_node(ann.store) as (fake_node, rest):
+        fake_node.set_device_list(bo.address.user_id, ProtocolDevice())
+        yield fake_node, Safety(ann.store, rest, accept)
 
 
 async def test_a_key_is_accepted_by_its_own_digits_alone(
@@ -58,11 +58,11 @@ async def test_a_key_is_accepted_by_its_own_digits_alone(
 async def test_a_key_that_was_not_shown_is_not_accepted(
     ann: InboxHarness, node: tuple[FakeNode, Safety], bo: ProtocolDevice
 ) -> None:
-    (told, safety), person = node, bo.address.user_id
+    (fake_node, safety), person = node, bo.address.user_id
     with pytest.raises(NotCompared):
         await safety.accept(person)
     await safety.numbers(person)
-    told.set_device_list(person, ProtocolDevice())
+    fake_node.set_device_list(person, ProtocolDevice())
 
     with pytest.raises(NotCompared):
         await safety.accept(person)

@@ -99,89 +99,89 @@ def own_device(ann: InboxHarness, number: int) -> ProtocolDevice:
 
 
 @pytest.fixture
-async def room(ann: InboxHarness, bo: ProtocolDevice) -> AsyncIterator[SealingHarness]:
+async def chat(ann: InboxHarness, bo: ProtocolDevice) -> AsyncIterator[SealingHarness]:
     """A direct conversation with Bo, reported correctly."""
-    async with open_fake_node(ann.store) as (told, rest):
-        told.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id)
-        told.set_device_list(ann.local_device.user_id, own_device(ann, 1))
-        told.set_device_list(bo.address.user_id, bo)
-        made = SealingHarness(ann, told, rest, [])
+    async with open_fake_node(ann.store) as (fake_node, rest):
+        fake_node.set_conversation(CONVERSATION, ann.local_device.user_id, bo.address.user_id)
+        fake_node.set_device_list(ann.local_device.user_id, own_device(ann, 1))
+        fake_node.set_device_list(bo.address.user_id, bo)
+        made = SealingHarness(ann, fake_node, rest, [])
         made.claims(bo)
         yield made
 
 
-async def test_a_bundle_of_the_listed_device_begins_a_session(room: SealingHarness, bo: ProtocolDevice) -> None:
-    assert await room.seal() == {str(bo.address.user_id): 1}
+async def test_a_bundle_of_the_listed_device_begins_a_session(chat: SealingHarness, bo: ProtocolDevice) -> None:
+    assert await chat.seal() == {str(bo.address.user_id): 1}
 
-    assert room.sessions(bo).active is not None
-    assert room.ann.pop_events() == []
+    assert chat.sessions(bo).active is not None
+    assert chat.ann.pop_events() == []
 
 
 async def test_a_bundle_of_another_device_than_the_listed_one_begins_no_session(
-    room: SealingHarness, bo: ProtocolDevice
+    chat: SealingHarness, bo: ProtocolDevice
 ) -> None:
     other = second_device(bo, 1)
-    room.claims(other)
+    chat.claims(other)
 
     with pytest.raises(ListsOutdated):
-        await room.seal()
+        await chat.seal()
 
-    assert room.sessions(bo) == Sessions()
-    assert KnownDevices(room.ann.store).current(bo.address.user_id) is None
+    assert chat.sessions(bo) == Sessions()
+    assert KnownDevices(chat.ann.store).current(bo.address.user_id) is None
 
 
 async def test_a_bundle_under_another_identity_than_the_held_one_begins_no_session(
-    room: SealingHarness, bo: ProtocolDevice
+    chat: SealingHarness, bo: ProtocolDevice
 ) -> None:
     other, held = ProtocolDevice(), bo.person.device.identity.public
-    Peers(room.ann.store).save_identity(bo.address.user_id, held)
+    Peers(chat.ann.store).save_identity(bo.address.user_id, held)
     forged = wire(other.kept.bundle(40))
-    room.events_before_post.answers[f"POST /keys/{bo.address.user_id}/claim"] = {"bundles": [forged]}
+    chat.events_before_post.answers[f"POST /keys/{bo.address.user_id}/claim"] = {"bundles": [forged]}
 
     with pytest.raises(IdentityChanged):
-        await room.seal()
+        await chat.seal()
 
-    assert [each.name for each in room.ann.pop_events()] == ["identityChanged"]
-    assert room.sessions(bo) == Sessions()
-    assert Peers(room.ann.store).identity_key(bo.address.user_id) == held
+    assert [each.name for each in chat.ann.pop_events()] == ["identityChanged"]
+    assert chat.sessions(bo) == Sessions()
+    assert Peers(chat.ann.store).identity_key(bo.address.user_id) == held
 
 
 async def test_a_bundle_that_its_identity_did_not_sign_begins_no_session(
-    room: SealingHarness, bo: ProtocolDevice
+    chat: SealingHarness, bo: ProtocolDevice
 ) -> None:
     key = wire(bo.kept.bundle(40))["signedPrekey"]
-    room.claims(bo, signedPrekey={**key, "signature": encode_base64(bytes(64))})
+    chat.claims(bo, signedPrekey={**key, "signature": encode_base64(bytes(64))})
 
     with pytest.raises(BadSignature):
-        await room.seal()
+        await chat.seal()
 
-    assert room.ann.pop_events() == [DeviceListDiffers(user_id=bo.address.user_id, device_id=1, seen_by="node")]
-    assert room.sessions(bo) == Sessions()
+    assert chat.ann.pop_events() == [DeviceListDiffers(user_id=bo.address.user_id, device_id=1, seen_by="node")]
+    assert chat.sessions(bo) == Sessions()
 
 
 async def test_a_bundle_of_the_own_account_under_another_identity_gets_nothing(
-    room: SealingHarness, bo: ProtocolDevice
+    chat: SealingHarness, bo: ProtocolDevice
 ) -> None:
-    me, laptop, ghost = room.ann.local_device.user_id, own_device(room.ann, 2), ProtocolDevice()
-    room.events_before_post.set_device_list(me, own_device(room.ann, 1), laptop)
+    me, laptop, ghost = chat.ann.local_device.user_id, own_device(chat.ann, 2), ProtocolDevice()
+    chat.events_before_post.set_device_list(me, own_device(chat.ann, 1), laptop)
     forged = {**wire(ghost.kept.bundle(40)), "deviceId": 2}
-    room.events_before_post.answers[f"POST /keys/{me}/claim"] = {"bundles": [forged]}
+    chat.events_before_post.answers[f"POST /keys/{me}/claim"] = {"bundles": [forged]}
 
-    assert await room.seal() == {str(bo.address.user_id): 1}
+    assert await chat.seal() == {str(bo.address.user_id): 1}
 
-    assert room.ann.pop_events() == [OwnIdentityForged(source="bundle", device_id=2)]
-    assert room.sessions(laptop) == Sessions()
+    assert chat.ann.pop_events() == [OwnIdentityForged(source="bundle", device_id=2)]
+    assert chat.sessions(laptop) == Sessions()
 
 
 async def test_newcomers_of_a_group_are_told_before_anything_is_posted(
-    room: SealingHarness, bo: ProtocolDevice
+    chat: SealingHarness, bo: ProtocolDevice
 ) -> None:
-    me, cy = room.ann.local_device.user_id, ProtocolDevice()
-    room.ann.pin_conversation(bo.address.user_id)
-    room.events_before_post.set_device_list(cy.address.user_id, cy)
-    room.claims(cy)
-    room.events_before_post.set_conversation(CONVERSATION, me, bo.address.user_id, cy.address.user_id, kind="group")
+    me, cy = chat.ann.local_device.user_id, ProtocolDevice()
+    chat.ann.pin_conversation(bo.address.user_id)
+    chat.events_before_post.set_device_list(cy.address.user_id, cy)
+    chat.claims(cy)
+    chat.events_before_post.set_conversation(CONVERSATION, me, bo.address.user_id, cy.address.user_id, kind="group")
 
-    assert await room.seal() == {str(bo.address.user_id): 1, str(cy.address.user_id): 1}
+    assert await chat.seal() == {str(bo.address.user_id): 1, str(cy.address.user_id): 1}
 
-    assert room.posted == [["memberAdded"]]
+    assert chat.posted == [["memberAdded"]]

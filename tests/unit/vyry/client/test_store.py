@@ -104,7 +104,7 @@ def deleted_value(store: Store) -> bytes:
     return sealed
 
 
-@pytest.mark.parametrize("erase", [Store.truncate_wal, lambda store: store.sweep(1)])
+@pytest.mark.parametrize("erase", [Store.truncate_wal, lambda store: store.delete_expired(1)])
 def test_what_was_deleted_is_in_no_file_after_a_scrub(store: Store, erase: Callable[[Store], None]) -> None:
     sealed = deleted_value(store)
     assert folder_holds(store, sealed)

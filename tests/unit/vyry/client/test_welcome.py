@@ -13,7 +13,7 @@ from tests.support.fake_node import open_fake_node
 from tests.support.protocol_devices import ProtocolDevice
 from vyry.client.api.client import Client, Profile
 from vyry.client.crypto.local_device import LocalDevice
-from vyry.client.crypto.own_sender_keys import OwnSenderKeys
+from vyry.client.crypto.peers import OwnSenderKeys
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.store import kinds
 from vyry.client.store.events import Lost
@@ -60,16 +60,16 @@ def test_a_post_that_this_store_does_not_know_ends_all_that_it_would_seal_with(a
 async def test_nothing_is_asked_for_and_posted_before_the_node_has_greeted(tmp_path: Path) -> None:
     profile = Profile(tmp_path, "", key=bytes(32))
     store = profile.open_store()
-    async with open_fake_node(store) as (told, rest):
+    async with open_fake_node(store) as (fake_node, rest):
         me, _ = PrekeyPublisher(store).make_key_set(LocalDevice.generate(uuid4(), 1), round(time.time() * 1_000))
         replace(me, point=MailboxPosition.initial(CONVERSATION)).save(store)
         store.close()
         async with Client.open(replace(profile, url=rest.url)) as client:
             await client.send_text(CONVERSATION, "too early")
-            await told.wait_for_request("GET /ws", 2)
+            await fake_node.wait_for_request("GET /ws", 2)
 
     # Nothing but the socket was tried.
-    assert set(told.requests) == {"GET /ws"}
+    assert set(fake_node.requests) == {"GET /ws"}
 
 
 def test_an_own_post_and_none_at_all_say_nothing(ann: InboxHarness) -> None:

@@ -36,7 +36,7 @@ class PersistentState:
                 raise Crash
 
 
-class MemoryLedgerStore:
+class MemoryMarkerStore:
     """MarkerStore."""
 
     def __init__(self, world: PersistentState) -> None:
@@ -71,7 +71,7 @@ class MemoryLedgerStore:
         self._world.burned += 1
 
 
-class MemoryFolder:
+class MemoryMarkerFile:
     """MarkerFile."""
 
     def __init__(self, world: PersistentState) -> None:
@@ -94,7 +94,7 @@ class MemoryFolder:
 
 async def claim(world: PersistentState) -> int | None:
     """One claim of a node that has just started; returns the claimed key, or None."""
-    ledger = RestoreDetector(MemoryLedgerStore(world), MemoryFolder(world), FakeClock())
+    ledger = RestoreDetector(MemoryMarkerStore(world), MemoryMarkerFile(world), FakeClock())
     running = asyncio.create_task(ledger.run())
     try:
         claiming = asyncio.create_task(_claim(world, ledger))

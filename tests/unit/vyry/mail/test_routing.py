@@ -1,4 +1,4 @@
-"""Route: to this node's own depositor where somebody here waits, else into a mailbag."""
+"""Route: to this node's depositor when it has the device's socket, else into a work record."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from vyry.mail.routing import NodeSockets, NoSockets, Router
 
 
 class RecordingNode(NoSockets):
-    """Mailbags, depositor and sockets in one: remembers what it was given."""
+    """Work topic, depositor and sockets in one: records what it was given."""
 
     def __init__(self, *held: int) -> None:
         self.held = held

@@ -13,7 +13,7 @@ from vyry.cli.errors import CommandError
 from vyry.cli.main import main
 from vyry.cli.process import require_original_secrets
 from vyry.kernel.ids import new_id
-from vyry.settings import Role, Settings, SettingsError, load_settings
+from vyry.settings.settings import Role, Settings, SettingsError, load_settings
 from vyry.storage.database import open_database
 from vyry.storage.models import PushTargetRow
 from vyry.storage.peppers import PepperEntry, add_first_pepper

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vyry.settings import Role, Settings, SettingsError, exposed_files, load_settings
+from vyry.settings.settings import Role, Settings, SettingsError, exposed_files, load_settings
 
 
 SID = "AC" + "0" * 32

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.support.paths import ROOT
-from vyry.settings import (
+from vyry.settings.settings import (
     EXAMPLE_SECRET,
     Role,
     Settings,

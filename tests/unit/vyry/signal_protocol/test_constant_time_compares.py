@@ -42,7 +42,7 @@ PUBLIC = {
     },
     "pins": {"len(set(values)) != len(values)"},
     "primitives": {"len(public) != KEY_BYTES"},
-    "provisioning": {"said['v'] != VERSION", "said.get('kind') != KIND"},
+    "provisioning": {"fields['v'] != VERSION", "fields.get('kind') != KIND"},
     "ratchet": {
         "session_id != self.session_id",
         "number == CHAIN_END",
@@ -73,11 +73,11 @@ PUBLIC = {
 CONSTANT_TIME = {
     "attachments": {"self._hash.digest(), self._digest"},
     "linking": {"header[len(HEADER):], self.approver_key"},
-    "provisioning": {"identity.public, read_bytes(said.get('identityKey'), KEY_BYTES)"},
+    "provisioning": {"identity.public, read_bytes(fields.get('identityKey'), KEY_BYTES)"},
     "safety": {"scanned, qr_payload(theirs, own)"},
     "sender_keys": {"known.signing_key, told.signing_key"},
     "replay_record": {"known, short_digest(content)"},
-    "sessions": {"held.prefix_hash or b'', prefix_hash"},
+    "sessions": {"known.prefix_hash or b'', prefix_hash"},
 }
 
 

@@ -79,17 +79,20 @@ GOOD: dict[str, Any] = json.loads((FOLDER / "safety-number.json").read_text())
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "is no JSON"),
-        ("[" * 100_000, "is no JSON"),
-        ("[1]", "is no file of vectors"),
-        ("{}", "is no file of vectors"),
+        ("", "is not valid JSON"),
+        ("[" * 100_000, "is not valid JSON"),
+        ("[1]", "is not a vector file"),
+        ("{}", "is not a vector file"),
         (json.dumps({**GOOD, "suite": "libsignal"}), "is of suite libsignal version 1; this is vyry version 1"),
         (json.dumps({**GOOD, "version": 2}), "is of suite vyry version 2"),
         (json.dumps({**GOOD, "cases": {}}), "has no cases"),
         (json.dumps({**GOOD, "cases": []}), "has no cases"),
-        (json.dumps({**GOOD, "cases": ["x"]}), "case 0: Mismatch: the case is no object"),
-        (json.dumps({**GOOD, "topic": "tarot", "cases": [{"name": "the sun"}]}), "the sun: Mismatch: the topic tarot"),
-        (json.dumps({**GOOD, "topic": ["pqxdh"], "cases": [{}]}), "case 0: Mismatch: the topic ['pqxdh']"),
+        (json.dumps({**GOOD, "cases": ["x"]}), "case 0: Mismatch: the case is not an object"),
+        (
+            json.dumps({**GOOD, "topic": "tarot", "cases": [{"name": "the sun"}]}),
+            "the sun: Mismatch: unknown topic tarot",
+        ),
+        (json.dumps({**GOOD, "topic": ["pqxdh"], "cases": [{}]}), "case 0: Mismatch: unknown topic ['pqxdh']"),
         (json.dumps({**GOOD, "cases": [{"name": "two\nlines \ud800", "input": 7}]}), "two lines  : Mismatch"),
     ],
 )

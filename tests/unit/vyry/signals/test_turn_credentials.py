@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from vyry.kernel.ids import UserId
-from vyry.settings import Role, SettingsError, load_settings
-from vyry.signals.turn import TurnCredentials
+from vyry.settings.settings import Role, SettingsError, load_settings
+from vyry.signals.calls import TurnCredentials
 
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Sign-up, account and devices as a client meets them: names, shapes and refusals of docs/protocol.md."""
+"""Sign-up, account and devices over HTTP: field names, shapes and errors of docs/protocol.md."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.support.account_harness import NUMBER, AccountHarness, open_stores
 from vyry.local_limits import BucketLimiter
-from vyry.settings import Role, load_settings
+from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.routes import ROUTES
 
@@ -25,11 +25,11 @@ API = "/api/v1"
 
 
 class SessionClient:
-    """A client of the node, with the token it got."""
+    """A client of the node, with its access token."""
 
-    def __init__(self, http: TestClient[Any, Any], room: AccountHarness) -> None:
+    def __init__(self, http: TestClient[Any, Any], harness: AccountHarness) -> None:
         self.http = http
-        self.room = room
+        self.harness = harness
         self.token: str | None = None
 
     async def request(self, method: str, path: str, body: object = None, **headers: str) -> ClientResponse:
@@ -38,14 +38,18 @@ class SessionClient:
         return await self.http.request(method, API + path, json=body, headers=sent | headers)
 
     async def challenge(self, number: str = NUMBER) -> str:
-        """A challenge for a number that waited long enough."""
-        self.room.clock.advance(seconds=31)
+        """A challenge, after the resend wait of the number."""
+        self.harness.clock.advance(seconds=31)
         answer = await self.request("POST", "/auth/request-otp", {"phoneNumber": number})
         return str((await answer.json())["challengeId"])
 
     async def sign_up(self, number: str = NUMBER) -> dict[str, Any]:
         """The session of a new primary device; later requests carry its token."""
-        body = {"challengeId": await self.challenge(number), "otp": self.room.otp_sender.sent[-1].otp, "device": DEVICE}
+        body = {
+            "challengeId": await self.challenge(number),
+            "otp": self.harness.otp_sender.sent[-1].otp,
+            "device": DEVICE,
+        }
         self.token = None
         session: dict[str, Any] = await (await self.request("POST", "/auth/verify-otp", body)).json()
         self.token = session["accessToken"]
@@ -54,19 +58,19 @@ class SessionClient:
 
 @pytest.fixture
 async def guest(tmp_path: Path) -> AsyncIterator[SessionClient]:
-    """A client of a node whose accounts live in memory."""
+    """A client of a node with accounts in memory."""
     async with open_stores(None) as stores:
-        room = AccountHarness(stores)
+        harness = AccountHarness(stores)
         services = SimpleNamespace(
-            sessions=room.sessions,
-            registration=room.registration,
-            accounts=room.accounts,
-            devices=room.devices,
+            sessions=harness.sessions,
+            registration=harness.registration,
+            accounts=harness.accounts,
+            devices=harness.devices,
             buckets=BucketLimiter(),
         )
         settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path)})
         async with TestClient(TestServer(build_rest_app(settings, cast("Services", services), ROUTES))) as http:
-            yield SessionClient(http, room)
+            yield SessionClient(http, harness)
 
 
 async def code_of(answer: ClientResponse) -> tuple[int, str]:
@@ -84,7 +88,7 @@ async def test_a_code_is_requested(guest: SessionClient) -> None:
 
 async def test_a_known_number_is_answered_like_an_unknown_one(guest: SessionClient) -> None:
     await guest.sign_up()
-    guest.room.clock.advance(seconds=31)
+    guest.harness.clock.advance(seconds=31)
 
     known = await guest.request("POST", "/auth/request-otp", {"phoneNumber": NUMBER})
     unknown = await guest.request("POST", "/auth/request-otp", {"phoneNumber": "+41791234599"})
@@ -95,7 +99,7 @@ async def test_a_known_number_is_answered_like_an_unknown_one(guest: SessionClie
 
 async def test_a_resend_too_soon_is_429_with_the_true_wait_in_body_and_header(guest: SessionClient) -> None:
     await guest.challenge()
-    guest.room.clock.advance(seconds=10)
+    guest.harness.clock.advance(seconds=10)
 
     answer = await guest.request("POST", "/auth/request-otp", {"phoneNumber": NUMBER, "purpose": "deleteAccount"})
 
@@ -121,7 +125,7 @@ async def test_a_request_of_another_shape_is_400_with_fields(guest: SessionClien
 
     assert await code_of(answer) == (400, "INVALID_REQUEST")
     assert (await answer.json())["fields"]
-    assert guest.room.otp_sender.sent == []
+    assert guest.harness.otp_sender.sent == []
 
 
 async def test_a_session_has_exactly_its_fields(guest: SessionClient) -> None:
@@ -178,7 +182,7 @@ async def test_a_ticket_is_for_thirty_seconds(guest: SessionClient) -> None:
     body = await (await guest.request("POST", "/auth/ws-ticket")).json()
 
     assert body == {"ticket": body["ticket"], "expiresInSeconds": 30}
-    assert (await guest.room.sessions.redeem_ticket(body["ticket"])).device_id == 1
+    assert (await guest.harness.sessions.redeem_ticket(body["ticket"])).device_id == 1
 
 
 async def test_the_account_shows_every_field(guest: SessionClient) -> None:

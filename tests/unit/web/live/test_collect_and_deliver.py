@@ -32,60 +32,60 @@ from web.live.session import SocketSession, encode_queued
 
 
 class DeliveryHarness:
-    """The live half of a node over a mail store in memory, one step at a time, and the device that listens."""
+    """The socket half of a node over a mail store in memory, one step at a time, and its device."""
 
-    def __init__(self, store: MemoryMailStore, box: MailboxKey) -> None:
+    def __init__(self, store: MemoryMailStore, mailbox: MailboxKey) -> None:
         self.store = store
-        self.box = box
+        self.mailbox = mailbox
         self.sessions: dict[MailboxKey, SocketSession] = {}
         self.delivery = DeliveryLoop(10.0)
         self.collector = Collector(store, self.sessions)
-        self.hearing = HintDispatcher(self.sessions, self.collector, self.delivery)
-        room = store.room.mailboxes[box]
-        caller = Caller(room.address.user_id, DeviceId(1), uuid4(), box, room.mailbox_id, True, NOON)
-        switchboard = SimpleNamespace(
+        self.hints = HintDispatcher(self.sessions, self.collector, self.delivery)
+        room = store.room.mailboxes[mailbox]
+        caller = Caller(room.address.user_id, DeviceId(1), uuid4(), mailbox, room.mailbox_id, True, NOON)
+        hub = SimpleNamespace(
             delivery=self.delivery, collector=self.collector, services=SimpleNamespace(clock=store.room.clock)
         )
-        self.session = SocketSession(cast("Any", None), caller, JSON, cast("Any", switchboard))
+        self.session = SocketSession(cast("Any", None), caller, JSON, cast("Any", hub))
         self.chain = ChainChecker(str(room.mailbox_id))
         self.drained: list[int] = []
         self.acknowledged = 0
 
     async def hello(self) -> None:
-        """The device resumes at the beginning."""
-        state = (await self.store.open_mailbox(self.box, 0, None)).state
+        """The device resumes at 0."""
+        state = (await self.store.open_mailbox(self.mailbox, 0, None)).state
         self.session.window = SendWindow(0, state.acknowledged.head)
         self.session.drain_target = state.last.seq
-        self.sessions[self.box] = self.session
+        self.sessions[self.mailbox] = self.session
         self.session.is_behind = True
-        self.collector.mark([self.box])
+        self.collector.mark([self.mailbox])
 
     async def post(self, count: int, size: int) -> None:
-        """Accept so many envelopes whose sockets are here."""
-        for message in [make_message(self.box, text=bytes(size), lifetime=timedelta(days=9)) for _ in range(count)]:
+        """Accept `count` envelopes, cached for deposits of this node."""
+        for message in [make_message(self.mailbox, text=bytes(size), lifetime=timedelta(days=9)) for _ in range(count)]:
             stored = await self.store.post([message], cast("Any", SimpleNamespace(epochs={}, versions={})))
             assert isinstance(stored, list)
-            self.hearing.cache_envelope(stored[0].numbers[0] or 0, message.contents[0].packed)
+            self.hints.cache_envelope(stored[0].numbers[0] or 0, message.contents[0].packed)
 
-    async def deposit(self, where: str) -> None:
-        """Number what waits: here, elsewhere with a ring, or elsewhere with the ring lost."""
-        rows = await self.store.deposit([self.box])
-        if where == "here" and rows:
-            self.hearing.on_deposited(rows)
-        elif where == "rung":
-            self.hearing.on_notify([self.box])
+    async def deposit(self, origin: str) -> None:
+        """Deposit: here, elsewhere with a hint, or elsewhere with the hint lost."""
+        rows = await self.store.deposit([self.mailbox])
+        if origin == "here" and rows:
+            self.hints.on_deposited(rows)
+        elif origin == "hinted":
+            self.hints.on_notify([self.mailbox])
 
     async def collect(self, *, is_overtaken: bool = False) -> None:
-        """One read for all that are marked; a deposit made here may overtake its answer."""
-        wants: list[CollectRequest] = self.collector._pop_requests()
-        entries: Sequence[Entry] = await self.store.collect(wants) if wants else []
+        """One collect of all marked mailboxes; a deposit on this node may overtake its result."""
+        requests: list[CollectRequest] = self.collector._pop_requests()
+        entries: Sequence[Entry] = await self.store.collect(requests) if requests else []
         if is_overtaken:
             await self.post(2, 10)
             await self.deposit("here")
-        self.collector._distribute(wants, entries)
+        self.collector._distribute(requests, entries)
 
-    def hear(self) -> None:
-        """The device takes what was put out for it, and checks every promise."""
+    def read_frames(self) -> None:
+        """The device reads its frames and checks every promise."""
         for raw in [encode_queued(self.session, waiting) for waiting in self.session.outgoing]:
             assert len(raw) <= 256 << 10
             frame = orjson.loads(raw)
@@ -100,7 +100,7 @@ class DeliveryHarness:
         )
 
     async def acknowledge(self, back: int) -> None:
-        """The device acknowledges what it has, but for the newest so many."""
+        """The device acknowledges all but the newest entries."""
         seq = max(self.acknowledged, self.chain.seq - back)
         window = self.session.window
         if window is not None and seq > self.acknowledged:
@@ -111,7 +111,7 @@ class DeliveryHarness:
 
 MOVES = st.one_of(
     st.tuples(st.just("post"), st.integers(1, 150), st.sampled_from([0, 10, 700, 30_000, 65_536])),
-    st.tuples(st.just("deposit"), st.sampled_from(["here", "rung", "lost"])),
+    st.tuples(st.just("deposit"), st.sampled_from(["here", "hinted", "lost"])),
     st.tuples(st.just("collect"), st.booleans()),
     st.tuples(st.just("acknowledge"), st.integers(0, 300)),
     st.tuples(st.just("hello")),
@@ -119,7 +119,7 @@ MOVES = st.one_of(
 
 
 async def run_moves(node: DeliveryHarness, moves: list[tuple[Any, ...]]) -> None:
-    """Do all of this, then let the node catch up until everything was heard."""
+    """Run these steps, then let the node catch up until the device has every entry."""
     for name, *rest in moves:
         if name == "hello" and not node.sessions:
             await node.hello()
@@ -127,15 +127,15 @@ async def run_moves(node: DeliveryHarness, moves: list[tuple[Any, ...]]) -> None
             await node.collect(is_overtaken=rest[0])
         elif name != "hello":
             await getattr(node, name)(*rest)
-        node.hear()
+        node.read_frames()
     if not node.sessions:
         await node.hello()
     await node.deposit("lost")
-    last = node.store.room.mailboxes[node.box].last_cursor.seq
+    last = node.store.room.mailboxes[node.mailbox].last_cursor.seq
     for _ in range(2 * last + 10):
-        node.collector.mark([node.box])
+        node.collector.mark([node.mailbox])
         await node.collect()
-        node.hear()
+        node.read_frames()
         await node.acknowledge(0)
 
 
@@ -155,7 +155,7 @@ def test_a_device_hears_everything_once_in_order_and_within_its_window(moves: li
         node = make_harness()
         await run_moves(node, moves)
 
-        assert node.chain.seq == node.store.room.mailboxes[node.box].last_cursor.seq
+        assert node.chain.seq == node.store.room.mailboxes[node.mailbox].last_cursor.seq
         assert len(node.drained) == 1
 
     asyncio.run(history())
@@ -168,10 +168,10 @@ async def test_a_full_window_is_not_read_for_again_before_it_has_room() -> None:
     await node.hello()
     for _ in range(10):
         await node.collect()
-        node.hear()
+        node.read_frames()
 
     assert node.chain.seq == 16
-    node.collector.mark([node.box])
+    node.collector.mark([node.mailbox])
     assert node.collector._pop_requests() == []
     await node.acknowledge(0)
     assert [want.after_seq for want in node.collector._pop_requests()] == [16]
@@ -184,7 +184,7 @@ async def test_a_deposit_made_here_is_delivered_without_reading() -> None:
 
     await node.post(3, 10)
     await node.deposit("here")
-    node.hear()
+    node.read_frames()
 
     assert node.chain.seq == 3
     assert node.collector._pop_requests() == []
@@ -197,7 +197,7 @@ async def test_contents_that_somebody_else_deposited_are_not_kept_for_ever(monke
     await node.post(50, 10_000)
     await node.deposit("lost")
 
-    assert 0 < node.hearing._cached_envelopes.weight <= 100_000
+    assert 0 < node.hints._cached_envelopes.weight <= 100_000
 
 
 async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss() -> None:
@@ -212,7 +212,7 @@ async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss
     shown = orjson.loads(encode_queued(node.session, waiting))["payload"]["entries"]
 
     assert [(row["throughSeq"], row["tombstone"]) for row in shown] == [(2, {"reason": "expired", "count": 2})]
-    node.hear()
+    node.read_frames()
     assert node.chain.seq == 2
 
 
@@ -221,10 +221,10 @@ async def test_an_entry_that_was_lost_here_is_read_as_a_tombstone() -> None:
     room = MailStoreHarness("", node.store, MemoryRegistry(node.store.room), cast("Any", node.store.room.clock))
     await node.hello()
     await node.collect()
-    await room.post(make_message(node.box, at=NOON - timedelta(days=2), lifetime=timedelta(days=1)))
+    await room.post(make_message(node.mailbox, at=NOON - timedelta(days=2), lifetime=timedelta(days=1)))
 
     await node.deposit("here")
     await node.collect()
-    node.hear()
+    node.read_frames()
 
     assert (node.chain.seq, node.drained) == (1, [0])

@@ -1,4 +1,4 @@
-"""Both forms of frames: what one says the other says too, and any bytes are a value with one meaning or refused. Ranges and depth are the shapes' business."""
+"""Both encodings of frames: equal values in both, and any bytes are a value with one meaning or an error. Shapes check ranges and depth."""
 
 from contextlib import suppress
 from typing import Any

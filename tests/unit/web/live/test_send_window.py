@@ -1,4 +1,4 @@
-"""The window of one connection: what was sent and is not acknowledged, never more than promised."""
+"""The send window: entries that were sent and not acknowledged, within its limits."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +13,7 @@ HEAD = b"h" * 32
 
 
 def entry(seq: int, size: int | None = 10) -> Entry:
-    """An envelope with so much content, or a loss."""
+    """An entry with `size` bytes of content, or a loss."""
     head = seq.to_bytes(32, "big")
     if size is None:
         return Entry(MailboxKey(1), seq, head, seq, LossReason.PARKED, None)

@@ -1,4 +1,4 @@
-"""Entries on the wire: envelopes, notices, and losses with their neighbours merged."""
+"""Entries on the wire: envelopes, notices, and adjacent losses merged."""
 
 from uuid import UUID
 
@@ -22,14 +22,14 @@ POSTED = 1_767_268_800_123
 
 
 def envelope(content: bytes = b"hello", *, notice: bool = False) -> Envelope:
-    """An envelope by somebody, or one by the node."""
-    whose = (NIL_ID, 0, MessageId(new_id()), NIL_ID) if notice else (SENDER, 3, MessageId(new_id()), CONVERSATION)
+    """An envelope of a user, or a notice of the node."""
+    sender = (NIL_ID, 0, MessageId(new_id()), NIL_ID) if notice else (SENDER, 3, MessageId(new_id()), CONVERSATION)
     lane, kind = (Lane.CONTROL, 0) if notice else (Lane.MAIL, 200)
-    return Envelope(*whose, POSTED, POSTED + 60_000, lane, kind, content)
+    return Envelope(*sender, POSTED, POSTED + 60_000, lane, kind, content)
 
 
 def chained(*contents: Envelope | LossReason) -> list[Entry]:
-    """These as they are numbered in one mailbox, from 1 on."""
+    """Entries of these envelopes in one mailbox, numbered from 1."""
     head, entries = first_head(BOX), []
     for seq, each in enumerate(contents, 1):
         head = next_head(head, seq, CAP_DIGEST if isinstance(each, LossReason) else each.digest())
@@ -72,12 +72,12 @@ def test_an_envelope_has_one_id_however_often_it_is_asked_for() -> None:
 
 
 def test_a_notice_has_its_object_instead_of_sender_kind_and_content() -> None:
-    said = {"name": "prekeysLow", "oneTimeRemaining": 4, "pqRemaining": 19}
-    entries = chained(envelope(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), notice=True))
+    notice_body = {"name": "prekeysLow", "oneTimeRemaining": 4, "pqRemaining": 19}
+    entries = chained(envelope(orjson.dumps(notice_body, option=orjson.OPT_SORT_KEYS), notice=True))
 
     (row,) = wire_entries(entries, to_base64, POSTED)
 
-    assert row["notice"] == said
+    assert row["notice"] == notice_body
     assert (row["conversationId"], row["lane"]) == (None, "control")
     assert not {"senderId", "senderDeviceId", "kind", "content"} & row.keys()
     ChainChecker(str(BOX)).advance(row)

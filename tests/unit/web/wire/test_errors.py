@@ -1,4 +1,4 @@
-"""The table from refusals to status: complete, and as the contract has it."""
+"""The table from errors to HTTP status: complete, and equal to docs/protocol.md."""
 
 from collections.abc import Iterator
 

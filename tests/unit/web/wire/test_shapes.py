@@ -1,4 +1,4 @@
-"""The types that all shapes share, and how wrong fields are told."""
+"""The types that all shapes share, and the errors of invalid fields."""
 
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from vyry.errors import InvalidRequest
 from web.bodies import validate
+from web.wire.mailbox import Park
+from web.wire.messages import PostRecipient
 from web.wire.shapes import Base64, Base64Bytes, Count, Id, Timestamp, WireModel, from_base64, to_base64
 
 
@@ -146,3 +148,10 @@ def test_a_field_name_of_a_client_comes_back_short_and_few() -> None:
 
     assert len(fields) == 20
     assert max(len(each["field"]) for each in fields) == 64
+
+
+def test_fields_that_the_node_does_not_read_are_optional() -> None:
+    recipient = {"userId": "0198c2d4-7a00-7000-8000-000000000000", "devices": []}
+
+    assert [validate(recipient | more, PostRecipient).epoch for more in ({}, {"epoch": 4})] == [None, 4]
+    assert [validate({"seq": 1} | more, Park).reason for more in ({}, {"reason": "x"})] == [None, "x"]

@@ -1,4 +1,4 @@
-"""Strict JSON: what one reader could take differently from another is refused (docs/protocol.md, "Common rules")."""
+"""Strict JSON: input that two parsers could read differently is rejected (docs/protocol.md, "Common rules")."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names and the like as the node keeps them: cleaned, bounded in characters, and refused by the name of their field."""
+"""Display texts: cleaned, bounded in characters, and errors that name their field."""
 
 import pytest
 from pydantic import BaseModel
@@ -13,7 +13,7 @@ from web.wire.shapes import to_base64
 
 
 KEY = to_base64(bytes(32))
-#: Every shape by which somebody gives the node a name, and the field.
+#: Every shape with a name, and its field.
 NAMES = [
     (ChangeAccount, "displayName", {}),
     (RenameDevice, "name", {}),

@@ -1,21 +1,23 @@
-"""What envelopes leave behind on SQLite: a fate for their sender, a body less, room in their mailbox."""
+"""Rows of the mail tables on SQLite: how values are stored, and what must change when an envelope loses its content."""
 
 import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import orjson
+
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.envelope import Lane, LossReason
 from vyry.mail.store import CopyState
-from vyry.storage.mail_sqlite.columns import pack_numbers
 
 
 #: The states of table fate.
 STATE_NUMBERS: Final = {CopyState.ACKNOWLEDGED: 1, CopyState.EXPIRED: 2, CopyState.DROPPED: 3}
 STATES_BY_NUMBER: Final = {number: state for state, number in STATE_NUMBERS.items()}
-#: What `Gone` is read from.
+#: The columns of `RemovedEnvelope`.
 ENVELOPE_COLUMNS: Final = "id, mailbox, content, lane, size, share"
 
 _FATE: Final = "INSERT INTO fate (mailbox, at, state, numbers) VALUES (?, ?, ?, ?)"
@@ -34,21 +36,36 @@ _COUNT_OFF: Final = (
 _NOTHING_LEFT: Final = "DELETE FROM mailbox_share WHERE mailbox = ? AND share = ? AND lane = ? AND entries <= 0"
 
 
+def json_list(values: Iterable[int] | Iterable[str] | Iterable[tuple[int, int]]) -> str:
+    """A list as one parameter: with `IN (SELECT value FROM json_each(?))` the text of a statement does not depend on the length of the list."""
+    return orjson.dumps(list(values)).decode()
+
+
+def pack_numbers(numbers: Sequence[int]) -> bytes:
+    """Encode as big-endian 8-byte integers."""
+    return struct.pack(f">{len(numbers)}q", *numbers)
+
+
+def unpack_numbers(packed: bytes) -> list[int]:
+    """Decode the bytes of `pack_numbers`."""
+    return list(struct.unpack(f">{len(packed) // 8}q", packed))
+
+
 @dataclass(frozen=True, slots=True)
 class RemovedEnvelope:
-    """An envelope whose content is needed no more."""
+    """An envelope that loses its content."""
 
     number: int
     mailbox: MailboxKey
     content: int
     lane: int
     size: int
-    #: For whom it counts in `mailbox_share`; None for nobody.
+    #: The sender in whose share it counts (`mailbox_share`), or None.
     share: str | None
 
 
 def mark_lost(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelope], loss: LossReason, at: int) -> None:
-    """Turn numbered envelopes into losses: number and head stay."""
+    """Turn numbered envelopes into losses, which keep number and chain head."""
     connection.executemany(_LOSE, [(int(loss), each.number) for each in envelopes])
     free_capacity(connection, envelopes)
     release_contents(connection, envelopes)
@@ -56,7 +73,7 @@ def mark_lost(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelop
 
 
 def count_shares(connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope]) -> None:
-    """These are numbered now, and count for those in whose name they were accepted."""
+    """Add newly numbered envelopes to the shares of their senders."""
     connection.executemany(_COUNT, [(*of, entries, size) for of, (entries, size) in _shares(envelopes).items()])
 
 
@@ -70,7 +87,7 @@ def _shares(envelopes: Iterable[RemovedEnvelope]) -> dict[tuple[MailboxKey, str,
 
 
 def free_capacity(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelope]) -> None:
-    """These count against no cap any more, and for nobody."""
+    """Subtract envelopes from the lanes of their mailboxes and from the shares of their senders."""
     if shares := _shares(envelopes):
         connection.executemany(_COUNT_OFF, [(*held, *of) for of, held in shares.items()])
         connection.executemany(_NOTHING_LEFT, list(shares))
@@ -89,7 +106,7 @@ def free_capacity(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnv
 
 
 def release_contents(connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope]) -> None:
-    """Delete the bodies whose last copy this was; the others have so many copies less."""
+    """Subtract copies from contents, and delete the contents that have none left."""
     copies = Counter(each.content for each in envelopes)
     if connection.executemany(_LAST_READER, copies.items()).rowcount < len(copies):
         connection.executemany(_ONE_OF_MANY, [(count, content) for content, count in copies.items()])
@@ -98,14 +115,11 @@ def release_contents(connection: sqlite3.Connection, envelopes: Iterable[Removed
 def record_fates(
     connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope], state: CopyState, at: int
 ) -> None:
-    """Write down what became of these, one row a mailbox."""
+    """Store the final state of envelopes, one row a mailbox."""
     numbers: dict[MailboxKey, list[int]] = {}
     for each in envelopes:
         numbers.setdefault(each.mailbox, []).append(each.number)
     connection.executemany(
         _FATE,
-        [
-            (mailbox, at, STATE_NUMBERS[state], pack_numbers(numbers_there))
-            for mailbox, numbers_there in numbers.items()
-        ],
+        [(mailbox, at, STATE_NUMBERS[state], pack_numbers(some)) for mailbox, some in numbers.items()],
     )

@@ -1,4 +1,8 @@
-"""Planned wake-ups in the database. Deposits plan them by a trigger (migrations/0001_postgres_triggers.sql); the database's own clock says what is due."""
+"""Push targets and planned wakeups.
+
+Deposits plan wakeups by a trigger (migrations/0001_postgres_triggers.sql). The database's own clock decides what is due. A target ends with its device
+(`end_devices`).
+"""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -12,17 +16,18 @@ from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import Wakeup
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.locks import lock_device
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
 
 
-#: Longer than any try takes.
+#: Longer than any push request takes.
 CLAIM_LEASE: Final = timedelta(seconds=30)
-#: A device that acknowledges is awake: it is looked at again after so long.
+#: A device that acknowledges is awake: its wakeup is checked again after so long.
 RECHECK_AFTER: Final = timedelta(seconds=3)
-#: A device that was woken in the last seconds is not rung up again.
+#: A device that was woken in this time is not woken again for a call.
 _RECENTLY: Final = timedelta(seconds=10)
-#: An empty mailbox needs no waking, nor does a device that has acknowledged something since: what still waits is on its way to it. The last branch of
-#: `due_at` says of which type the parameters are.
+#: A device needs no wakeup if its mailbox is empty, or if it has acknowledged mail since: then it is collecting the rest. The last branch of `due_at` gives
+#: the parameters their type.
 _CLAIM: Final = """
     UPDATE push_wake AS w SET
         due_at = CASE WHEN k.is_asleep THEN $2 WHEN k.is_waiting THEN $3 ELSE nullif(w.due_at, w.due_at) END,
@@ -39,7 +44,7 @@ _CLAIM: Final = """
     ) k WHERE w.device = k.id
     RETURNING device, due_at, is_urgent, wakes, attempts"""
 _TARGETS: Final = "SELECT device, kind, endpoint, p256dh, auth, token, topic FROM push_target WHERE device = ANY($1)"
-#: A deposit under way has the mailbox: wait for it, or what it deposits is not seen and wakes nobody. It has the mailbox before the wake-up, as here.
+#: Wait for a running deposit, which has locked the mailbox: otherwise its mail would be missed and wake no device. The order of locks is the same there.
 _WAIT_FOR_DEPOSIT: Final = (
     "SELECT id FROM mailbox WHERE id = (SELECT mailbox FROM push_wake WHERE device = $1) FOR NO KEY UPDATE"
 )
@@ -54,8 +59,7 @@ _SENT: Final = """
 _LATER: Final = "UPDATE push_wake SET due_at = $3 WHERE device = $1 AND due_at = $2"
 _UNCLAIM: Final = "UPDATE push_wake SET due_at = $3, attempts = attempts - 1 WHERE device = $1 AND due_at = $2"
 _GIVE_UP: Final = "UPDATE push_wake SET due_at = NULL, attempts = 0, is_ring = FALSE WHERE device = $1 AND due_at = $2"
-_LOCK: Final = "UPDATE device SET ended_at = ended_at WHERE id = $1"
-#: Deposits look for no target any more.
+#: From now on deposits plan no wakeup.
 UNMARK_PUSHED: Final = "UPDATE mailbox SET is_pushed = FALSE WHERE id = (SELECT mailbox FROM device WHERE id = $1)"
 _DROP: Final = """
     DELETE FROM push_target WHERE device = $1 AND kind = $2 AND coalesce(endpoint, '') = $3 AND coalesce(token, '') = $4 RETURNING device"""
@@ -68,14 +72,14 @@ _RING: Final = """
 
 
 class TortoiseWakeups:
-    """WakeStore on PostgreSQL or SQLite."""
+    """WakeupStore on PostgreSQL or SQLite."""
 
     async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wakeup]:
         async with database_guard():
             now = await _database_now(connection())
             names = [kind.value for kind in kinds]
             claimed = await fetch(connection(), _CLAIM, now, now + CLAIM_LEASE, now + RECHECK_AFTER, names, limit)
-            # What is not to be sent has no attempts.
+            # A wakeup that is not to be sent has no attempts.
             due = {to_uuid(row["device"]): row for row in claimed if row["attempts"]}
             found = await fetch(connection(), _TARGETS, list(due)) if due else []
         targets = {to_uuid(row["device"]): _target(row) for row in found}
@@ -105,7 +109,7 @@ class TortoiseWakeups:
     async def delete_target(self, wake: Wakeup) -> None:
         target = wake.target
         async with transaction() as tx:
-            await fetch(tx, _LOCK, wake.device)
+            await lock_device(tx, wake.device)
             known = target.kind.value, target.endpoint or "", target.token or ""
             if await fetch(tx, _DROP, wake.device, *known):
                 await fetch(tx, UNMARK_PUSHED, wake.device)
@@ -118,12 +122,12 @@ class TortoiseWakeups:
 
 
 async def delete_wakeup(tx: BaseDBAsyncClient, device: UUID) -> None:
-    """Forget what was planned for a device."""
+    """Delete the planned wakeup of a device."""
     await fetch(tx, "DELETE FROM push_wake WHERE device = $1", device)
 
 
 async def _database_now(database: BaseDBAsyncClient) -> datetime:
-    """What time it is by the clock that the triggers read."""
+    """The time by the clock that the triggers use."""
     if database.capabilities.dialect == "sqlite":
         return SystemClock().now()
     (row,) = await fetch(database, "SELECT clock_timestamp() AS now")
@@ -136,3 +140,42 @@ def _wake(device: UUID, target: PushTarget, row: dict[str, Any]) -> Wakeup:
 
 def _target(row: dict[str, Any]) -> PushTarget:
     return PushTarget(PushKind(row["kind"]), row["endpoint"], row["p256dh"], row["auth"], row["token"], row["topic"])
+
+
+_KEEP = """
+    INSERT INTO push_target (device, kind, endpoint, p256dh, auth, token, topic)
+    SELECT id, $2, $3, $4, $5, $6, $7 FROM device WHERE id = $1 AND ended_at IS NULL
+    ON CONFLICT (device) DO UPDATE SET kind = excluded.kind, endpoint = excluded.endpoint, p256dh = excluded.p256dh,
+        auth = excluded.auth, token = excluded.token, topic = excluded.topic
+    RETURNING device"""
+#: From now on deposits plan wakeups.
+_MARK = "UPDATE mailbox SET is_pushed = TRUE WHERE id = (SELECT mailbox FROM device WHERE id = $1)"
+
+_HAS_WEB_PUSH = "SELECT EXISTS (SELECT 1 FROM push_target WHERE kind = $1) AS is_there"
+
+
+async def has_web_push() -> bool:
+    """Whether any device has a Web Push subscription, which is bound to the VAPID key of this node. Raises Unavailable."""
+    async with database_guard():
+        return bool((await fetch(connection(), _HAS_WEB_PUSH, PushKind.WEBPUSH.value))[0]["is_there"])
+
+
+class TortoisePushTargets:
+    """PushStore on PostgreSQL or SQLite."""
+
+    async def save(self, device: UUID, target: PushTarget) -> bool:
+        values = (target.kind.value, target.endpoint, target.p256dh, target.auth, target.token, target.topic)
+        async with transaction() as tx:
+            # Ending a device takes this lock, too: no target is stored for a device that has just ended.
+            await lock_device(tx, device)
+            await fetch(tx, _MARK, device)
+            # A device that registers a target is awake.
+            await delete_wakeup(tx, device)
+            return bool(await fetch(tx, _KEEP, device, *values))
+
+    async def delete(self, device: UUID) -> None:
+        async with transaction() as tx:
+            await lock_device(tx, device)
+            await fetch(tx, UNMARK_PUSHED, device)
+            await delete_wakeup(tx, device)
+            await fetch(tx, "DELETE FROM push_target WHERE device = $1", device)

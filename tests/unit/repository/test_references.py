@@ -1,0 +1,68 @@
+"""What documents, docstrings and tables refer to exists and is used."""
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from vyry.settings.settings import Settings
+
+
+ROOT = Path(__file__).parents[3]
+PATH = re.compile(
+    r"(?<![\w/.{*-])(?:vyry|web|agents|tests|scripts|docs|migrations|bench|examples)/[\w/.-]*\w\.(?:py|md|sql|svg|css|js)\b"
+)
+TABLES = sorted(
+    re.findall(r"CREATE TABLE (\w+)", (ROOT / "migrations" / "0001_sqlite.sql").read_text(encoding="utf-8"))
+)
+#: These are read where a process is put together, by the name of their environment variable or before settings exist.
+READ_BY_SETTINGS = {"pepper_file", "jwt_secret"}
+
+
+@cache
+def tracked(*patterns: str) -> dict[str, str]:
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {
+        name: (ROOT / name).read_text(encoding="utf-8") for name in listed.stdout.split() if (ROOT / name).is_file()
+    }
+
+
+def product(*, without: str = "") -> str:
+    return "\n".join(
+        text
+        for name, text in tracked("vyry/*.py", "web/*.py", "agents/*.py").items()
+        if not without or not name.startswith(without)
+    )
+
+
+def test_every_file_that_is_cited_exists() -> None:
+    missing = {
+        f"{name}: {path}"
+        for name, text in tracked("*.py", "*.md", "*.sql", "*.cfg", "*.toml").items()
+        if not name.startswith("changes/") and name != "CHANGELOG.md"
+        for path in PATH.findall(text)
+        if not (ROOT / path).is_file()
+    }
+
+    assert missing == set()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_is_read_and_written(table: str) -> None:
+    models = dict(re.findall(r'class (\w+)\(Model\):.*?table = "(\w+)"', product(), re.DOTALL))
+    model = next((name for name, its_table in models.items() if its_table == table), "-")
+    code = product() + "\n".join(
+        tracked("migrations/*mail*.sql", "migrations/*triggers.sql", "migrations/0001_sqlite.sql").values()
+    )
+
+    reads = rf'(?:FROM|JOIN) {table}\b|EXISTS \(SELECT 1 FROM {table}\b|\b{model}\.(?:filter|get|get_or_none|all|exists|first)\b|"{table}"'
+    writes = rf"(?:INSERT INTO|INTO|UPDATE) {table}\b|\b{model}\(|\b{model}\.(?:create|bulk_create|filter\([^)]*\)\.update)\b|\"{table}\""
+    assert re.search(reads, code)
+    assert re.search(writes, code)
+
+
+@pytest.mark.parametrize("name", sorted(set(Settings.model_fields) - READ_BY_SETTINGS))
+def test_every_setting_is_used(name: str) -> None:
+    assert re.search(rf"\.{name}\b", product())

@@ -1,0 +1,101 @@
+"""The services of accounts: sign-up, sessions, PINs, usernames, deletion, export."""
+
+from datetime import timedelta
+
+from vyry.accounts.deletion import Deletion
+from vyry.accounts.export import Exports
+from vyry.accounts.idle_devices import IdleDevices
+from vyry.accounts.own_pin import OwnPin
+from vyry.accounts.remaining_quotas import RemainingQuotas
+from vyry.accounts.sessions import Sessions
+from vyry.accounts.signup import NoGuard, ProofOfWork, Registration, Signup, SignupGuard
+from vyry.accounts.usernames import Usernames
+from vyry.composition.shared import SharedServices
+from vyry.delivery.webhook_signing import webhook_key
+from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
+from vyry.in_process.tickets import InProcessTickets
+from vyry.limits import USERNAMES
+from vyry.redis.tickets import RedisTickets
+from vyry.signals.socket_quotas import ConnectionSlots
+from vyry.storage.account_deletion import TortoiseDeletion
+from vyry.storage.account_export import TortoiseExportSource
+from vyry.storage.idle_devices import TortoiseIdleDevices
+from vyry.storage.pins import TortoiseUnlockTokens
+
+
+def build_deletion(shared: SharedServices) -> Deletion:
+    """Deletion of accounts."""
+    return Deletion(
+        TortoiseDeletion(),
+        accounts=shared.stores.accounts,
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        pepper=shared.pepper,
+        revocations=shared.revocations,
+        clock=shared.clock,
+    )
+
+
+def build_exports(shared: SharedServices) -> Exports:
+    """Exports of accounts."""
+    archive = TortoiseExportSource(shared.infrastructure.mail_store)
+    return Exports(archive, shared.stores.accounts, shared.pepper, shared.limiter, shared.clock)
+
+
+def build_idle_devices(shared: SharedServices) -> IdleDevices:
+    """The end of devices without use."""
+    lifetime = timedelta(days=shared.settings.idle_device_days)
+    return IdleDevices(TortoiseIdleDevices(), shared.revocations, shared.clock, lifetime)
+
+
+def build_usernames(shared: SharedServices) -> Usernames:
+    """Usernames."""
+    return Usernames(shared.stores.accounts, shared.clock, shared.quotas[USERNAMES.name])
+
+
+def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionSlots) -> RemainingQuotas:
+    """What is left of the quotas of a caller."""
+    return RemainingQuotas(
+        shared.quotas,
+        accounts=shared.stores.accounts,
+        usernames=build_usernames(shared),
+        codes=shared.one_time_codes,
+        pins=shared.pins,
+        shared=shared.limiter,
+        buckets=shared.buckets,
+        sockets=connection_slots,
+    )
+
+
+def build_registration(shared: SharedServices) -> Registration:
+    """Sign-up and sign-in."""
+    arrivals = Signup(shared.stores.accounts, TortoiseUnlockTokens(), shared.pins, shared.tokens, shared.revocations)
+    return Registration(shared.one_time_codes, _signup_guard(shared), arrivals)
+
+
+def build_own_pin(shared: SharedServices) -> OwnPin:
+    """The PIN of a caller."""
+    return OwnPin(
+        shared.pins,
+        store=shared.stores.pins,
+        accounts=shared.stores.accounts,
+        codes=shared.one_time_codes,
+        pepper=shared.pepper,
+        clock=shared.clock,
+    )
+
+
+def _signup_guard(shared: SharedServices) -> SignupGuard:
+    if shared.settings.captcha is None:
+        return NoGuard()
+    kind, _, target = shared.settings.captcha.get_secret_value().partition(":")
+    if kind == "hashcash":
+        return ProofOfWork(int(target), shared.clock)
+    return WebhookSignupGuard(target, webhook_key(shared.settings.jwt_secret.get_secret_value().encode()), shared.clock)
+
+
+def build_sessions(shared: SharedServices) -> Sessions:
+    """Sessions of devices."""
+    redis = shared.infrastructure.redis
+    tickets = InProcessTickets(shared.clock) if redis is None else RedisTickets(redis)
+    return Sessions(shared.stores.sessions, tickets, shared.tokens, shared.device_statuses, shared.revocations)
