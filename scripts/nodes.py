@@ -96,14 +96,14 @@ class AllInOneProcess(VyryProcess):
 
 
 class WebProcess(VyryProcess):
-    """`vyry web`: a front door."""
+    """`vyry web`: a web node."""
 
     name = "web"
     command = "web"
 
 
 class WorkerProcess(VyryProcess):
-    """`vyry worker`: the sorting room."""
+    """`vyry worker`: mailbox agents and sweeper."""
 
     name = "worker"
     command = "worker"

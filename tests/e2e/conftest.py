@@ -46,13 +46,13 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 def nodes(running_cluster: Cluster, http: aiohttp.ClientSession) -> list[NodeClient]:
-    """The two front doors of the cluster."""
+    """The two web nodes of the cluster."""
     return [NodeClient(http, web.url, running_cluster.otp_file) for web in running_cluster.webs]
 
 
 @pytest.fixture
 async def steady_traffic(nodes: list[NodeClient]) -> AsyncIterator[Traffic]:
-    """Steady traffic over both front doors."""
+    """Steady traffic over both web nodes."""
     async with traffic(nodes, MARKED_CONTENT) as made:
         yield made
 

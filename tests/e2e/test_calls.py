@@ -1,4 +1,4 @@
-"""Calls over two front doors: rung, answered, missed."""
+"""Calls over two web nodes: rung, answered, missed."""
 
 import asyncio
 import uuid

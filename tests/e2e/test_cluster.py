@@ -1,4 +1,4 @@
-"""Two front doors are one: what happens at one node is seen at the other."""
+"""Two web nodes act as one: what happens at one node is seen at the other."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""Limits hold over all nodes together: two more front doors of the cluster, with their limits on."""
+"""Rate limits count over all nodes: two more web nodes of the cluster, with limits on."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ LIMITS = {"VYRY_LIMITS": "on", "VYRY_LIMIT_OTP_NETWORK": "1000/60", "VYRY_LIMIT_
 
 @pytest.fixture(scope="module")
 def limited(running_cluster: Cluster) -> Iterator[list[WebProcess]]:
-    """Two front doors that count."""
+    """Two web nodes with rate limits."""
     shared = {name: value for name, value in running_cluster.webs[0].environment.items() if name not in OWN}
     with ExitStack() as stack:
         yield [stack.enter_context(WebProcess(shared | LIMITS)) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""Presence over two front doors: shown to friends alone, and over when its node dies."""
+"""Presence over two web nodes: shown to friends only, and ended when the node dies."""
 
 import asyncio
 

@@ -17,7 +17,7 @@ from tests.support.rest_device import NodeClient
 
 @pytest.fixture
 def two_process_web(running_cluster: Cluster) -> Iterator[WebProcess]:
-    """A third front door of the cluster, in two processes."""
+    """A third web node of the cluster, in two processes."""
     own = ("SERVER_PORT", "VYRY_ADMIN_PORT", "VYRY_DATA_DIR")
     shared = {name: value for name, value in running_cluster.webs[0].environment.items() if name not in own}
     with WebProcess({**shared, "VYRY_PROCESSES": "2"}) as web:

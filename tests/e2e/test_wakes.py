@@ -1,4 +1,4 @@
-"""Wake-ups over a cluster: a post at one front door, a device that sleeps at another, workers that compete, and one push at its service."""
+"""Wake-ups over a cluster: a post at one web node, an idle device of another, competing workers, and one push at the push service."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The end of accounts in dictionaries: the twin of the database adapter, for tests."""
+"""Fake of the deletion store, in dictionaries."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime

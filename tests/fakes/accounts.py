@@ -1,4 +1,4 @@
-"""Accounts, devices, tokens and codes in dictionaries: the twins of the database adapters, for tests. One asyncio step is one transaction here."""
+"""Fakes of the stores of accounts, devices, sessions and tickets, in dictionaries. One asyncio step is one transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace

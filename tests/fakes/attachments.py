@@ -1,4 +1,4 @@
-"""Attachments in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
+"""Fakes of the attachment stores, in dictionaries. No method awaits, so each one is atomic."""
 
 from collections.abc import Collection, Container, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Calls that ring, in a dictionary: what the other call store is compared with."""
+"""Fake of the call store, in a dictionary."""
 
 from dataclasses import replace
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""The latest moment that was confirmed, in memory: the twin of the database's, for tests."""
+"""A fake of the clock store: the latest confirmed moment, in memory."""
 
 from datetime import datetime
 

@@ -1,4 +1,4 @@
-"""Conversations in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
+"""Fake of the conversation store, in dictionaries. No method awaits, so each one is atomic."""
 
 from collections.abc import Collection
 from dataclasses import replace

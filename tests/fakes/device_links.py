@@ -1,4 +1,4 @@
-"""Links in dictionaries: the twin of the database adapter, for tests. Nothing here awaits, so every step is alone while it is taken."""
+"""Fake of the link store, in dictionaries. No method awaits, so each one is atomic."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""People to be found, in dictionaries: what tests use."""
+"""Fake of the contact search, in dictionaries."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Groups and invites in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
+"""Fakes of the stores of groups, invitations and invite links, in dictionaries. No method awaits, so each one is atomic."""
 
 from collections.abc import Collection
 from dataclasses import replace

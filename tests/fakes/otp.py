@@ -1,4 +1,4 @@
-"""One-time-code challenges in dictionaries: the twin of the database's, for tests. One asyncio step is one transaction here."""
+"""Fake of the store of one-time codes, in dictionaries. One asyncio step is one transaction."""
 
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,4 +1,4 @@
-"""PINs in a dictionary: the twin of the database adapter, for tests."""
+"""Fake of the PIN store, in a dictionary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

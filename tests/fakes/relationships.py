@@ -1,4 +1,4 @@
-"""Who is whose friend, who asks, and who blocks whom, in dictionaries: what tests use. Nothing here awaits, so every method is alone while it runs."""
+"""Fakes of the stores of friends, requests, blocks and receipts, in dictionaries. No method awaits, so each one is atomic."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The registration lock in dictionaries: the twin of the database adapter, for tests."""
+"""Fake of the registration lock store, in dictionaries."""
 
 from datetime import datetime
 from uuid import UUID

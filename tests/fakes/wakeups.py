@@ -1,4 +1,4 @@
-"""Wake-ups in dictionaries, planned by the deposits of a memory mail store: what the other wake stores are compared with."""
+"""Fake of the wake store, in dictionaries; deposits of the fake mail store plan its wake-ups."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

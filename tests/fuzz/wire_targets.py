@@ -42,7 +42,7 @@ def json_text(raw: bytes) -> None:
 
 
 def slow_json(raw: bytes) -> object:
-    """The rules of api.md section 1, one after the other."""
+    """The rules of docs/protocol.md, section 1, one after the other."""
     text = raw.decode("utf-8")
     assert not text.startswith("\ufeff")
     value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)

@@ -147,10 +147,6 @@ class ShownMailbox:
             None if told is None else self._numbers.get(told.entry["messageId"]) if "messageId" in told.entry else None
         )
 
-    def point_of(self, message_id: str) -> ShownEntry | None:
-        """Where a message was told, the last time."""
-        return next((told for told in reversed(self.log) if told.entry.get("messageId") == message_id), None)
-
     def _put(self, entry: Body | VerbatimEntry, real: MailboxPoint, *, is_same: bool) -> None:
         if isinstance(entry, VerbatimEntry):
             here = _end(entry.entry) if "tombstone" in entry.entry else self.shown_point

@@ -25,7 +25,7 @@ from web.route import Route
 from web.routes import ROUTES
 
 
-#: All cells share one house: they ask, and change nothing.
+#: All cells share one node: they only read.
 in_one_house = pytest.mark.asyncio(loop_scope="module")
 CLOSED = [route for route in ROUTES if route.auth != "open"]
 #: What differs between two answers of the same kind.

@@ -1,4 +1,4 @@
-"""The front door at its wire: whatever bytes come, the answer has the error's shape and the headers, and nothing over a limit is read whole."""
+"""The web node and raw bytes: each answer has the shape of an error and the common headers, and no request over a limit is read whole."""
 
 import asyncio
 import json

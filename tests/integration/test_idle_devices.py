@@ -27,7 +27,7 @@ class IdleDeviceHarness:
         self.house, self.owner, self.linked = node_server, owner, linked
         self.clock = FakeClock()
         self.clock.current_time = datetime.now(UTC)
-        endings = node_server.services.devices._revocations  # the house's own
+        endings = node_server.services.devices._revocations  # the node's own
         self._idle = IdleDevices(TortoiseIdleDevices(), endings, self.clock, LIFETIME)
 
     async def sweep(self, days: float = 0) -> int:

@@ -103,7 +103,7 @@ def path_of(route: Route) -> str:
 
 
 def assert_secure(answer: aiohttp.ClientResponse, *more: str) -> None:
-    """Exactly the headers of the house. Whole pages say themselves what they may load, and may be kept."""
+    """Exactly the headers that every answer has. Pages set their own content policy and may be cached."""
     headers = {name.title(): value for name, value in answer.headers.items() if name.title() not in OTHERS.union(more)}
     headers = {name: value for name, value in headers.items() if not name.startswith("Tus-")}
     is_page = answer.content_type == "text/html"

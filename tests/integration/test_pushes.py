@@ -33,7 +33,7 @@ async def services() -> AsyncIterator[PushServer]:
 
 @asynccontextmanager
 async def waking(node_server: NodeServer) -> AsyncIterator[None]:
-    """What the sorting room does beside the mail."""
+    """The wake-ups that the worker sends beside the mail."""
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(node_server.services.push.wakeups.run())
         yield

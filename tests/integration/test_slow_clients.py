@@ -89,7 +89,7 @@ class Clients:
         return (await asyncio.wait_for(reader.read(), 5)).decode()
 
     async def drip(self, said: str, drops: str) -> str:
-        """Say this, then ten letters in the time of the node's patience, and hear what is answered until it cuts the connection."""
+        """Send this, then ten characters within the node's timeout; returns what the node answers before it closes the connection."""
         reader, writer = await self.dial(said)
         heard = asyncio.ensure_future(_all(reader))
         for drop in drops:

@@ -1,4 +1,4 @@
-"""Uploads over HTTP: tus to the letter, and whose they are."""
+"""Uploads over HTTP: the tus protocol, and who may use an upload."""
 
 import asyncio
 import base64

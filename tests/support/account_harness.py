@@ -1,4 +1,4 @@
-"""Where account stores and services are tried: a clock that stands still, numbers, devices, and the stores over memory, SQLite and PostgreSQL."""
+"""A harness for account stores and services: numbers, devices and a fake clock, over memory, SQLite and PostgreSQL."""
 
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager

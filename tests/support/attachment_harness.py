@@ -1,4 +1,4 @@
-"""Where uploads are tried: stores in memory, a clock that stands still, limits that hold."""
+"""A harness for uploads: stores in memory, a fake clock, and limits."""
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence

@@ -1,4 +1,4 @@
-"""Certificates made on the spot: an authority, what it signs, and the files of both."""
+"""Certificates made by the test: an authority, the certificates it signs, and their files."""
 
 import ipaddress
 import ssl

@@ -1,4 +1,4 @@
-"""A device's own view of its mailbox: the numbers and the hash chain, computed from api.md section 7 alone (not from vyry.mail.envelope)."""
+"""A device's own view of its mailbox: the numbers and the hash chain, computed from docs/protocol.md, section 7 alone (not from vyry.mail.envelope)."""
 
 import base64
 import json

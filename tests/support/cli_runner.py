@@ -1,4 +1,4 @@
-"""`vyry client` in the process of the test: as fast as a call, and with a home of its own."""
+"""Runs `vyry client` in the process of the test, with a home folder of its own."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Where people are found: over memory, and over each database."""
+"""A harness for the contact search, over memory, SQLite and PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

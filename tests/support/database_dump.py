@@ -1,4 +1,4 @@
-"""Everything a database holds, as text: what tests search that must find a thing everywhere, or nowhere."""
+"""Everything that a database holds, as text: tests search it for secrets."""
 
 import json
 from collections.abc import Collection

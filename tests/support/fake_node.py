@@ -1,4 +1,4 @@
-"""A node that says what a test has it say about accounts and conversations, over HTTP: for lists and members that no real node would tell."""
+"""A node whose answers about accounts and conversations a test sets, over HTTP: for lists and members that no real node returns."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping

@@ -1,4 +1,4 @@
-"""Friends at once: between strangers nobody is added to a group."""
+"""Makes accounts friends: only friends can be added to a group without an invitation."""
 
 from itertools import combinations
 

@@ -1,4 +1,4 @@
-"""A server that stands still: connections stay open and nothing answers, as behind a broken network or a stuck disk."""
+"""A server that never answers and keeps its connections open, like a host behind a broken network or a stuck disk."""
 
 import os
 import signal

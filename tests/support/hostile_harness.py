@@ -1,4 +1,4 @@
-"""A room for tests with a lying node: Ann behind the proxy, Bo at the real node; they know each other already."""
+"""A harness with a hostile node: Ann behind the proxy and Bo at the real node, in one conversation."""
 
 import asyncio
 from collections.abc import AsyncIterator

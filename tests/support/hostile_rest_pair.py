@@ -1,4 +1,4 @@
-"""Devices of no SDK with a lying node: what a lie does is seen without anybody who defends against it."""
+"""Two devices without the SDK at a hostile node: they show what a lie does when no client checks it."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Where links are tried: owners with devices and keys, and links at every stage, over each adapter."""
+"""A harness for links: owners with devices and keys, and links at every stage, over each store."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

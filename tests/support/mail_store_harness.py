@@ -1,4 +1,4 @@
-"""Where the mail stores are tried: mailboxes, letters and a clock that stands still, over memory, SQLite and PostgreSQL alike."""
+"""A harness for mail stores: mailboxes, messages and a fake clock, over memory, SQLite and PostgreSQL."""
 
 import hashlib
 import struct

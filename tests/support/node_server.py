@@ -1,4 +1,4 @@
-"""A whole node in the test's own process, on a free port: what the real doors, services and stores do, with the clock of its sockets in the test's hand."""
+"""A whole node in the process of the test, on a free port: real routes, services and stores, and a clock that the test sets."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

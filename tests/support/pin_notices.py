@@ -1,4 +1,4 @@
-"""What tests of PINs look at: what an account's devices were told, and what was noted for its owner."""
+"""What tests of PINs read: the notices of an account's devices, and the notes for its owner."""
 
 from collections.abc import Mapping
 from typing import Final

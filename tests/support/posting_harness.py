@@ -1,4 +1,4 @@
-"""Where posting is tried without a node: people with devices, their conversations, and a post office over a mail store in memory."""
+"""A harness for posting without a node: accounts with devices, their conversations, and the posting service over a mail store in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -22,7 +22,7 @@ from web.wire.messages import Post
 
 
 class RecordingRouter:
-    """Takes what the router hands over: the mailbags and the depositor of a node that nobody works for."""
+    """Records the mailboxes that the router passes on, in the roles of work topic and depositor."""
 
     def __init__(self) -> None:
         self.bagged: list[MailboxKey] = []
@@ -105,7 +105,7 @@ class PostingHarness(MemoryConversations):
 
 @asynccontextmanager
 async def open_posting(town: PostingHarness, store: Any = None) -> AsyncIterator[Posting]:
-    """An open post office of this town; `store` stands in for its mail store."""
+    """A running posting service of this harness; `store` replaces its mail store."""
     routed = RecordingRouter()
     office = Posting(
         store or town.store,
@@ -124,7 +124,7 @@ async def open_posting(town: PostingHarness, store: Any = None) -> AsyncIterator
 
 
 def make_draft(conversation: ConversationId, *recipients: tuple[UserId, list[int]], **more: Any) -> Draft:
-    """A post with one shared content to these devices (told by the registration ids of `Town`)."""
+    """A post with one shared content to these devices (with the registration ids of `PostingHarness`)."""
     body: dict[str, Any] = {
         "messageId": str(uuid4()),
         "conversationId": str(conversation),

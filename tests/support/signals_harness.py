@@ -1,4 +1,4 @@
-"""Three people and their devices, whose sockets are all open on one node, for tests of what is passed on."""
+"""Three accounts whose devices have open sockets at one node, for tests of signals."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A carrier on the loopback that speaks the HTTP of Twilio and of Vonage as they document it: paths, log-in, fields, statuses, bodies."""
+"""An SMS provider on the loopback with the HTTP API that Twilio and Vonage document: paths, authentication, fields, statuses, bodies."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""Where the wake stores are tried: a mail store that plans wake-ups, targets, and time that goes by when it is told to."""
+"""A harness for the wake stores: a mail store that plans wake-ups, push targets, and a fake clock."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""A way of mailbags in a test's own process: what carries them, the agents, and a depositor that only notes what it is fed."""
+"""Work topics in the process of the test: the topic, the mailbox agents, and a depositor that records its mailboxes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable

@@ -1,4 +1,4 @@
-"""The oracle that holds answers and frames against the documents bites."""
+"""The check of answers and frames against the documents finds planted bugs."""
 
 from typing import Any
 
