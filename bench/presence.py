@@ -1,6 +1,6 @@
 """Presence of 2,000 sockets: `make bench ARGS=--presence`.
 
-What it costs to be watched and to watch, beside the same sockets that are neither; and how soon a friend hears that somebody came.
+What it costs to be watched and to watch, beside the same sockets that are neither; and how soon a friend gets the presence frame.
 """
 
 import asyncio
@@ -202,7 +202,7 @@ to the other and watching. Idle: {plan.idle_seconds:g} s in which nothing happen
 {chr(10).join(rows)}
 | ratio | {told} |
 
-Frames a friend is sent for a change: {format_spread(figures.frames, ".2f")}. From the connection's begin to the friend's frame that somebody came: p50 {percentile(figures.notice_seconds, 0.5):.0f} ms, p99 {percentile(figures.notice_seconds, 0.99):.0f} ms, at worst {max(figures.notice_seconds) * 1000:.0f} ms.
+Frames that a friend gets for one change: {format_spread(figures.frames, ".2f")}. From the start of the connection to the friend's presence frame: p50 {percentile(figures.notice_seconds, 0.5):.0f} ms, p99 {percentile(figures.notice_seconds, 0.99):.0f} ms, at worst {max(figures.notice_seconds) * 1000:.0f} ms.
 """
 
 

@@ -153,9 +153,8 @@ def delete(user: str, *, by: ConfirmedOperator) -> int:
     """
 
     async def work(user_id: UserId) -> str:
-        await operating.delete_account_as_operator(
-            user_id, load_pepper(load_settings(Role.TOOL)), by.audit_entry("userDelete", user_id)
-        )
+        pepper = load_pepper(load_settings(Role.TOOL))
+        await operating.delete_account_as_operator(user_id, pepper, by.audit_entry("userDelete", user_id))
         return "deleted"
 
     return _run_action("delete", user, by, work)

@@ -112,7 +112,7 @@ def test_most_files_and_functions_are_small() -> None:
     files = [lines(name) for name in trees() if is_product(name)]
     lengths = [length(node) for name, node in functions() if is_product(name)]
 
-    assert (statistics.median(files) <= 150, statistics.quantiles(files, n=10)[-1] <= 300) == (True, True)
+    assert (statistics.median(files) <= 120, statistics.quantiles(files, n=10)[-1] <= 250) == (True, True)
     assert (statistics.median(lengths) <= 8, statistics.quantiles(lengths, n=10)[-1] <= 25) == (True, True)
 
 

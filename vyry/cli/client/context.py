@@ -45,7 +45,7 @@ class CommandContext:
     Attributes:
         profile: The profile (one device): a name under ~/.vyry, or a path with a slash.
         url: URL of the node (default: the saved one, or http://127.0.0.1:8000 for a new profile).
-        clear: Allow http:// (no TLS) to a remote node. The network can then see who writes to whom and steal the session.
+        clear: Allow http:// (no TLS) to a remote node. Others on the network can then see which accounts exchange messages, and steal the session.
         json: Print one JSON object per line, for bots and scripts.
         passphrase_file: Read the passphrase of the profile from the first line of this file; - asks for it.
         timeout: Give up after this many seconds without progress (node unreachable, or profile in use by another process).

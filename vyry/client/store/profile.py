@@ -63,10 +63,10 @@ class Profile:
         return self.folder / _STORE
 
     def check_transport(self) -> None:
-        """Raises InClear when others on the network could see who writes to whom and steal the session."""
+        """Raises InClear when others on the network could see which accounts exchange messages, and steal the session."""
         if not self.allows_clear and not is_confidential(self.url):
             raise InClear(
-                f"{self.url} is a remote node without TLS: others on the network can see who writes to whom and steal the session. Use https://, or allow it with --clear (SDK: `allows_clear`)."
+                f"{self.url} is a remote node without TLS: others on the network can see which accounts exchange messages, and steal the session. Use https://, or allow it with --clear (SDK: `allows_clear`)."
             )
 
     def check_exists(self) -> None:
