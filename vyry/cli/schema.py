@@ -12,7 +12,8 @@ from vyry.cli.prompts import confirm_operation
 from vyry.composition.push import vapid_path
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kafka.work_topic import ensure_topic
-from vyry.settings.settings import Role, Settings, load_settings, make_secrets, mask_url
+from vyry.settings.settings import Role, Settings, load_settings, make_secrets
+from vyry.settings.types import mask_url
 from vyry.storage import migrator as migrating
 
 

@@ -10,7 +10,8 @@ from vyry.cli.process import require_original_secrets, run_process
 from vyry.cli.stdio import flush_stdout
 from vyry.cli.web import check_listen_address, web_server
 from vyry.composition.services import open_services
-from vyry.settings.settings import Role, Settings, load_settings, mask_url, unsafe_settings
+from vyry.settings.settings import Role, Settings, load_settings, unsafe_settings
+from vyry.settings.types import mask_url
 from vyry.storage.migrator import migrate, refuse_unknown
 from vyry.telemetry import configure_logging, log
 

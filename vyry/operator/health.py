@@ -4,6 +4,7 @@ A `problem` is a text for the operator; it contains no address, user or secret.
 """
 
 import asyncio
+import socket
 import sqlite3
 import ssl
 import time
@@ -16,7 +17,7 @@ from typing import Final
 import asyncpg
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from vyry.kafka.url import topic_name
 from vyry.kafka.work_topic import client_options
@@ -30,10 +31,13 @@ PROBE_TIMEOUT_SECONDS: Final = 2.0
 CACHE_SECONDS: Final = 1.0
 _PROBLEM_TEXTS: Final[Mapping[type[Exception], str]] = {
     ssl.SSLCertVerificationError: "the node does not trust its certificate",
+    socket.gaierror: "the name of its host is not known",
     TimeoutError: f"it did not answer within {PROBE_TIMEOUT_SECONDS:.0f} s",
     asyncpg.InvalidAuthorizationSpecificationError: "it rejected the user or the password",
     asyncpg.InvalidCatalogNameError: "it has no database of this name",
     AuthenticationError: "it rejected the user or the password",
+    ConnectionRefusedError: "nothing listens at its address",
+    ResponseError: "it rejected the first command: it may have no database of that number",
 }
 
 
@@ -142,5 +146,7 @@ async def _kafka(url: str) -> str:
 def _describe(problem: Exception) -> str:
     if isinstance(problem, _TopicMissing):
         return str(problem)
-    fitting = (words for kind, words in _PROBLEM_TEXTS.items() if isinstance(problem, kind))
+    # Drivers wrap what the operating system reports.
+    causes = [each for each in (problem, problem.__cause__, problem.__context__) if each is not None]
+    fitting = (words for each in causes for kind, words in _PROBLEM_TEXTS.items() if isinstance(each, kind))
     return next(fitting, f"it cannot be reached ({type(problem).__name__})")

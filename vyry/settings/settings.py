@@ -27,7 +27,7 @@ from vyry.settings.attachments import AttachmentSettings, attachment_conflicts, 
 from vyry.settings.calls import CallSettings, call_conflicts
 from vyry.settings.codes import CodeSettings, code_conflicts, unsafe_code_settings
 from vyry.settings.push import PushSettings, push_conflicts, unsafe_push_settings
-from vyry.settings.secret_files import create_secret, lost_secret_problems
+from vyry.settings.secret_files import create_secret, folder_problems, lost_secret_problems
 from vyry.settings.types import (
     MIN_SECRET,
     Network,
@@ -62,6 +62,12 @@ _UNPREFIXED_FIELDS: Final = frozenset(
     }
 )
 _PLAIN_NAMES: Final = sorted(field.upper() for field in _UNPREFIXED_FIELDS)
+#: What other programs call the same setting.
+_OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "DATABASE_URL": ("POSTGRES_URL", "POSTGRESQL_URL", "PG_URL", "DB_URL", "DATABASE_URI"),
+    "REDIS_URL": ("REDIS_URI", "REDIS_HOST"),
+    "KAFKA_URL": ("KAFKA_BROKERS", "KAFKA_BROKER", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_HOST"),
+}
 #: Prefixes of settings without VYRY_: a name that is nearly one of them is refused.
 _OWN_PREFIXES: Final = ("SERVER_", "JWT_", "REFRESH_TOKEN_")
 _SLIP: Final = 0.85
@@ -83,14 +89,6 @@ _ROLES_WITHOUT_SIGNING: Final = (Role.WORKER, Role.TOOL)
 
 class SettingsError(ConfigurationError):
     """The settings are invalid; `problems` has one line for each, without values."""
-
-
-def mask_url(url: str) -> str:
-    """The URL without password and query, for logs."""
-    scheme, separator, rest = url.partition("?")[0].partition("://")
-    user, at, host = rest.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
 
 
 class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
@@ -270,12 +268,20 @@ def _missing_names(given: Mapping[str, str], role: Role) -> Iterator[str]:
             "KAFKA_URL": "kafka://HOST:9092",
         }
         for name in sorted(set(needed) - set(given)):
-            yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`."
+            near = _similar_names(name, given)
+            meant = f" {near[0]} is set: is {name} meant?" if near else ""
+            yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`.{meant}"
     if role is Role.WEB:
         if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
         if not pepper_file.exists() and given.get("VYRY_ENV") != "development":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
+
+
+def _similar_names(name: str, given: Iterable[str]) -> list[str]:
+    """Variables that other programs use for this one, or that are nearly spelled like it."""
+    usual = [each for each in _OTHER_NAMES.get(name, ()) if each in given]
+    return usual or get_close_matches(name, sorted(set(given) - set(_PLAIN_NAMES)), 1, _SLIP)
 
 
 def _parse_overrides(given: Mapping[str, str]) -> dict[str, Rate]:
@@ -352,17 +358,6 @@ def _unsafe_in_production(settings: Settings, *, is_secret_given: bool) -> Itera
         )
     if settings.limits == "off":
         yield "VYRY_LIMITS=off is for benchmarks: production keeps its limits."
-
-
-def folder_problems(folder: Path) -> Iterator[str]:
-    """A line if other users can read or change the data folder."""
-    if not folder.exists():
-        return
-    found = folder.stat()
-    if found.st_uid != os.geteuid():
-        yield f"{folder} belongs to another user: run as its owner, or set VYRY_DATA_DIR to a folder of your own."
-    elif stat.S_IMODE(found.st_mode) & 0o077:
-        yield f"Others can look into {folder}: run `chmod 700 {folder}`."
 
 
 def exposed_files(settings: Settings) -> Iterator[str]:

@@ -17,9 +17,9 @@ from vyry.settings.settings import (
     SettingsError,
     env_names,
     load_settings,
-    mask_url,
     unsafe_settings,
 )
+from vyry.settings.types import mask_url
 from vyry.telemetry import log
 
 
