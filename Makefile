@@ -35,7 +35,7 @@ types: .venv/tested
 	$(BIN)/mypy
 
 unit: .venv/tested
-	$(BIN)/pytest $(ASIDE) tests/unit
+	$(BIN)/pytest $(ASIDE) -p no:schemathesis tests/unit
 
 scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with their examples; uses no network
 	$(SCAN)/bandit --quiet --recursive --ini setup.cfg vyry web agents migrations

@@ -20,7 +20,7 @@ from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
 from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
-from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
+from vyry.redis.hints import Hint, HintKind
 from vyry.telemetry import log, record
 
 
@@ -63,9 +63,9 @@ class RedisNotifier:
         self._pending: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
         self._sockets = sockets
-        self._publish_script = guard.redis.register_script(PUBLISH_SCRIPT)
-        self._claim_script = guard.redis.register_script(CLAIM_SCRIPT)
-        self._release_script = guard.redis.register_script(RELEASE_SCRIPT)
+        self._publish_script = guard.load_script("hints_publish")
+        self._claim_script = guard.load_script("locations_claim")
+        self._release_script = guard.load_script("locations_release")
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
