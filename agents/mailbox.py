@@ -4,17 +4,47 @@ Offsets do not matter: the sweeper finds what was read and not deposited when a 
 """
 
 from collections.abc import AsyncIterable
+from typing import Protocol
 
+from vyry.mail.partition_meter import PartitionMeter
 from vyry.mail.routing import DepositQueue
 from vyry.mail.work_record import unpack
 from vyry.telemetry import REJECTED_WORK_RECORDS, log
 
 
-async def deposit_work_records(records: AsyncIterable[bytes], depositor: DepositQueue) -> None:
-    """Add every mailbox of every record to the depositor; a malformed record is counted and skipped."""
-    async for packed in records:
+class ReadMessage(Protocol):
+    """Where a record is from."""
+
+    @property
+    def partition(self) -> int: ...
+
+    @property
+    def timestamp(self) -> float: ...
+
+
+class ReadRecord(Protocol):
+    """A record of the work topic, as Faust gives it to an agent."""
+
+    @property
+    def value(self) -> bytes: ...
+
+    @property
+    def message(self) -> ReadMessage: ...
+
+
+async def deposit_work_records(
+    records: AsyncIterable[ReadRecord], depositor: DepositQueue, meter: PartitionMeter
+) -> None:
+    """Add every mailbox of every record to the depositor, also one of another partition: the number of partitions may have changed.
+
+    A malformed record is counted and skipped.
+    """
+    async for record in records:
         try:
-            depositor.add(unpack(packed))
+            mailboxes = unpack(record.value)
         except (ValueError, TypeError) as problem:
             REJECTED_WORK_RECORDS.inc()
-            log.warning("work_record_rejected", error=str(problem), size=len(packed or b""))
+            log.warning("work_record_rejected", error=str(problem), size=len(record.value or b""))
+            continue
+        meter.count_received(record.message.partition, mailboxes, record.message.timestamp)
+        depositor.add(mailboxes)
