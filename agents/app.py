@@ -66,7 +66,7 @@ def kafka_app(url: str, depositor: DepositQueue, meter: PartitionMeter, member: 
         member.on_assigned([tp.partition for tp in partitions])
 
     # Faust's stub wants a parameter called `signal`, which its own examples do not have.
-    app.on_partitions_revoked.connect(revoked, weak=False)  # type: ignore[arg-type]
+    app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]
     return _with_agent(app, topic_name(url), depositor, meter)
 

@@ -20,7 +20,7 @@ _NAME: Final = "roundrobin"
 _VERSION: Final = 0
 
 
-class WorkerAssignor(AbstractPartitionAssignor):
+class WorkerAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka has no types
     """The assignor of one worker. It keeps what the worker has for as long as the process runs, over several consumers."""
 
     name = _NAME

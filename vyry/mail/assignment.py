@@ -49,7 +49,7 @@ def assign(partitions: Collection[int], members: Collection[Member], wishes: Wis
     fixed = {number: to for number, to in wishes.targets.items() if to in active}
     owners = _owners(members) | fixed
     found: dict[str, list[int]] = {name: [] for name in sorted(active)}
-    free = []
+    free: list[int] = []
     for number in sorted(set(partitions)):
         found.get(owners.get(number, ""), free).append(number)
     for number in free:

@@ -23,6 +23,7 @@ class _Counts:
     deposited: int = 0
     worst: float = 0.0
     last_record: float | None = None
+    last_offset: int = -1
     ticks: deque[tuple[int, int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW_SECONDS))
 
 
@@ -48,11 +49,15 @@ class PartitionMeter:
         self._sent_at: dict[MailboxKey, tuple[int, float]] = {}
         self._counts: defaultdict[int, _Counts] = defaultdict(_Counts)
 
-    def count_received(self, partition: int, mailboxes: Collection[MailboxKey], sent_at: float) -> None:
-        """A record with these mailboxes was read, which was sent at that time (0 if unknown)."""
+    def count_record(self, partition: int, offset: int) -> None:
+        """A record was read."""
         counts = self._counts[partition]
-        counts.received += len(mailboxes)
         counts.last_record = self._monotonic()
+        counts.last_offset = offset
+
+    def count_received(self, partition: int, mailboxes: Collection[MailboxKey], sent_at: float) -> None:
+        """The record had these mailboxes, and was sent at that time (0 if unknown)."""
+        self._counts[partition].received += len(mailboxes)
         if sent_at:
             for mailbox in mailboxes:
                 self._sent_at.setdefault(mailbox, (partition, sent_at))
@@ -88,6 +93,10 @@ class PartitionMeter:
             max((worst for _, _, worst in counts.ticks), default=0.0),
             None if counts.last_record is None else self._monotonic() - counts.last_record,
         )
+
+    def last_offset(self, partition: int) -> int:
+        """The offset of the last record, -1 before the first."""
+        return self._counts[partition].last_offset
 
     def keep(self, partitions: Iterable[int]) -> None:
         """Forget all other partitions: they have another worker."""
