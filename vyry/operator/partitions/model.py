@@ -8,6 +8,14 @@ from datetime import datetime
 from enum import Enum
 
 
+class PlanRefused(Exception):
+    """The state of the cluster does not allow it; nothing was changed. The text says what to do."""
+
+
+class NotInCluster(Exception):
+    """There is no such worker, partition or plan. The text says how to list them."""
+
+
 class PlanKind(Enum):
     """What the operator wants."""
 
@@ -21,7 +29,7 @@ class PlanStatus(Enum):
     """How far a plan is applied."""
 
     PLANNED = "planned"
-    #: Begun, and not ended: applying it again continues it.
+    #: Started and not finished: applying it again continues it.
     APPLYING = "applying"
     APPLIED = "applied"
     ABORTED = "aborted"
@@ -76,3 +84,8 @@ class Plan:
     status: PlanStatus = PlanStatus.PLANNED
     #: The partitions whose move has settled.
     settled: tuple[int, ...] = ()
+
+    @property
+    def waiting(self) -> tuple[Move, ...]:
+        """The moves that have not settled."""
+        return tuple(move for move in self.moves if move.partition not in self.settled)
