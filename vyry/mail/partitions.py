@@ -94,6 +94,8 @@ class Cluster:
     partitions: tuple[Partition, ...]
     #: Rises each time the number of partitions changes.
     generation: int
+    #: Whether all waiting mail was counted; otherwise at least so much waits.
+    is_count_complete: bool = True
 
     def is_alive(self, worker: Worker) -> bool:
         """Whether its heartbeat is recent."""

@@ -16,6 +16,10 @@ class NotInCluster(Exception):
     """There is no such worker, partition or plan. The text says how to list them."""
 
 
+class PlanStuck(Exception):
+    """A move has not ended for a long time; the plan can be continued or aborted. The text says how far it is."""
+
+
 class PlanKind(Enum):
     """What the operator wants."""
 
@@ -33,7 +37,6 @@ class PlanStatus(Enum):
     APPLYING = "applying"
     APPLIED = "applied"
     ABORTED = "aborted"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from datetime import datetime
 from typing import Any, Final
 
 from vyry.mail.partitions import Cluster
 from vyry.operator.partitions.model import Basis, Move, Plan, PlanKind, PlanRefused, PlanStatus, Wish
+from vyry.storage.partitions import StoredPlan
 
 
 #: 40 bits: plans are kept for days, and there are few.
@@ -144,20 +144,38 @@ def unpack_basis(packed: dict[str, Any]) -> Basis:
     )
 
 
-def unpack_plan(row: dict[str, Any]) -> Plan:
-    """The plan of a row of `partition_plans`, whose JSON columns are objects already."""
-    progress = row["progress"]
-    created_at: datetime = row["created_at"]
+def pack_plan(plan: Plan) -> StoredPlan:
+    """As the database stores it."""
+    return StoredPlan(
+        state_id=plan.state_id,
+        kind=plan.kind.value,
+        created_at=plan.created_at,
+        operator=plan.operator,
+        reason=plan.reason,
+        status=plan.status.value,
+        moves=pack_moves(plan.moves),
+        basis=pack_basis(plan.basis),
+        progress=pack_progress(plan),
+    )
+
+
+def pack_progress(plan: Plan) -> dict[str, Any]:
+    """As JSON in the database."""
+    return {"worker": plan.worker, "partitions": plan.partitions, "settled": list(plan.settled)}
+
+
+def unpack_plan(stored: StoredPlan) -> Plan:
+    """The plan that `pack_plan` made it of."""
     return Plan(
-        state_id=row["state_id"],
-        kind=PlanKind(row["kind"]),
-        moves=tuple(Move(*move) for move in row["moves"]),
-        basis=unpack_basis(row["basis"]),
-        worker=progress["worker"],
-        partitions=progress["partitions"],
-        created_at=created_at,
-        operator=row["operator"],
-        reason=row["reason"],
-        status=PlanStatus(row["status"]),
-        settled=tuple(progress["settled"]),
+        state_id=stored.state_id,
+        kind=PlanKind(stored.kind),
+        moves=tuple(Move(*move) for move in stored.moves),
+        basis=unpack_basis(stored.basis),
+        worker=stored.progress["worker"],
+        partitions=stored.progress["partitions"],
+        created_at=stored.created_at,
+        operator=stored.operator,
+        reason=stored.reason,
+        status=PlanStatus(stored.status),
+        settled=tuple(stored.progress["settled"]),
     )
