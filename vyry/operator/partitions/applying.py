@@ -42,6 +42,9 @@ class Phase(Enum):
     SETTLED = "settled"
 
 
+_PHASES: Final = tuple(Phase)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """A move that has reached a phase."""
@@ -110,15 +113,15 @@ class _Application:
 
     async def follow(self, moves: Sequence[Move]) -> None:
         """Report the phases of these moves until all have settled."""
-        phases: dict[Move, Phase] = {}
+        reached = dict.fromkeys(moves, 0)
 
         async def have_settled(cluster: Cluster) -> bool:
             for move in moves:
-                phase = phase_of(move, cluster)
-                if phases.get(move) not in {phase, Phase.SETTLED}:
-                    phases[move] = phase
+                # A fast move passes several phases between two looks: each is reported.
+                for phase in _PHASES[reached[move] : _PHASES.index(phase_of(move, cluster)) + 1]:
+                    reached[move] += 1
                     await self._reached(move, phase)
-            return all(phase is Phase.SETTLED for phase in phases.values())
+            return all(count == len(_PHASES) for count in reached.values())
 
         await self._wait(have_settled, "it has not settled")
 
