@@ -32,7 +32,9 @@ _TEXT_COLUMNS: Final = ("owner", "host", "state", "pinned", "worker", "version",
 
 def cluster_lines(cluster: Cluster, height: int | None = None) -> list[Text]:
     """Both tables and the summary; with `height` at most so many lines, as long as all workers fit: partitions in a bad state first."""
-    workers = [Text(line) for line in align(_WORKER_COLUMNS, [_worker_row(each, cluster) for each in cluster.workers])]
+    counts = Counter(each.owner for each in cluster.partitions)
+    worker_rows = [_worker_row(each, cluster, counts[each.name]) for each in cluster.workers]
+    workers = [Text(line) for line in align(_WORKER_COLUMNS, worker_rows)]
     end = [Text(), *workers, Text(), Text(summary(cluster))]
     shown: Sequence[Partition] = cluster.partitions
     if height is not None and len(shown) + len(end) + 1 > height:
@@ -131,13 +133,13 @@ def _pin(partition: Partition) -> str:
     return target if partition.is_pinned else f"moves to {target}"
 
 
-def _worker_row(worker: Worker, cluster: Cluster) -> Sequence[str]:
+def _worker_row(worker: Worker, cluster: Cluster, partitions: int) -> Sequence[str]:
     return (
         sanitize_line(worker.name),
         sanitize_line(worker.host),
         sanitize_line(worker.version),
         worker_state(worker, cluster),
-        str(sum(each.owner == worker.name for each in cluster.partitions)),
+        str(partitions),
         f"{cluster.load_by_worker.get(worker.name, 0.0):.1f}",
         f"{worker.cpu:.0%}",
         bytes_text(worker.memory_bytes),

@@ -3,10 +3,11 @@
 The database decides how many partitions there are, which worker each of them should have, and which it has. No promise about mail depends on any of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -83,9 +84,9 @@ class Partition:
         return IDLE_LOAD + max(self.received_per_second, self.deposited_per_second)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """All workers and all partitions."""
+    """All workers and all partitions. It has no slots, because it remembers what it has computed."""
 
     #: The time of the database when it was read.
     seen_at: datetime
@@ -101,14 +102,14 @@ class Cluster:
         """Whether its heartbeat is recent."""
         return (self.seen_at - worker.heartbeat_at).total_seconds() <= WORKER_LOST_SECONDS
 
-    @property
+    @cached_property
     def live_workers(self) -> tuple[Worker, ...]:
         """The workers with a recent heartbeat."""
         return tuple(worker for worker in self.workers if self.is_alive(worker))
 
     def state_of(self, partition: Partition) -> PartitionState:
         """The worst state that applies."""
-        if partition.owner not in {worker.name for worker in self.live_workers}:
+        if partition.owner not in self.load_by_worker:
             return PartitionState.ORPHANED
         last = partition.last_record_at or partition.assigned_at
         is_reading = last is None or (self.seen_at - last).total_seconds() <= STALLED_SECONDS
@@ -116,13 +117,13 @@ class Cluster:
             return PartitionState.STALLED
         return PartitionState.LATE if partition.oldest_seconds > LATE_SECONDS else PartitionState.OK
 
-    @property
+    @cached_property
     def receivers(self) -> tuple[Worker, ...]:
         """The live workers that may get partitions."""
         return tuple(worker for worker in self.live_workers if not worker.is_draining)
 
-    @property
-    def load_by_worker(self) -> dict[str, float]:
+    @cached_property
+    def load_by_worker(self) -> Mapping[str, float]:
         """The load of each live worker."""
         found = {worker.name: 0.0 for worker in self.live_workers}
         for each in self.partitions:

@@ -117,7 +117,7 @@ def moves_to(cluster: Cluster, owners: Mapping[int, str | None]) -> tuple[Move, 
 
 def loads_after(cluster: Cluster, moves: Iterable[Move]) -> dict[str, float]:
     """The load of each live worker once the moves are done."""
-    loads = cluster.load_by_worker
+    loads = dict(cluster.load_by_worker)
     for move in moves:
         load = cluster.partitions[move.partition].load
         loads[move.destination] = loads.get(move.destination, 0.0) + load
