@@ -14,7 +14,8 @@ from tortoise.expressions import F
 from tests.support.databases import database_url, temporary_database
 from tests.support.following_workers import FollowingWorkers
 from vyry.cli.main import main
-from vyry.kafka.work_topic import ensure_topic
+from vyry.kafka.topic import ensure_topic
+from vyry.kafka.url import topic_name
 from vyry.storage.database import open_database
 from vyry.storage.partition_models import PartitionPlanRow, PartitionRow, WorkerRow
 from vyry.storage.partitions import PartitionStore
@@ -51,12 +52,12 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.Fixtu
 
 
 @pytest.fixture
-def workers(postgres_url: str) -> FollowingWorkers:
+def workers(postgres_url: str, kafka: str) -> FollowingWorkers:
     """Three workers with two of six partitions each, whose heartbeat stays recent however slow the machine is."""
     found = FollowingWorkers(NAMES)
 
     async def start() -> None:
-        await PartitionStore().create_map(6, "vyry-mailbags")
+        await PartitionStore().create_map(6, topic_name(kafka))
         await found.join()
         await WorkerRow.all().update(heartbeat_at=F("heartbeat_at") + timedelta(minutes=5))
 
@@ -201,14 +202,25 @@ def test_a_worker_that_joins_makes_a_plan_void(workers: FollowingWorkers, run: R
     assert "worker w3 has joined" in run("apply", state_id, code=3)[1]
 
 
-def test_a_topic_with_fewer_partitions_is_refused(
+def test_the_topic_of_another_installation_is_refused(
     workers: FollowingWorkers, run: Run, kafka_url: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = f"{kafka_url}/{topic_prefix}-other"
-    asyncio.run(ensure_topic(other, 4))
     monkeypatch.setenv("KAFKA_URL", other)
 
-    assert "The topic has 4 partitions, and the database expects 6" in run("plan", "grow", "8", code=3)[1]
+    assert "run `vyry migrate`" in run("plan", "move", "0", "--to", "w2", code=3)[1]
+    asyncio.run(ensure_topic(other, 6))
+    assert f"KAFKA_URL names the topic {topic_name(other)}" in run("plan", "grow", "8", code=3)[1]
+
+
+def test_partitions_that_the_topic_lacks_stop_moves_until_they_are_added(
+    workers: FollowingWorkers, run: Run, postgres_url: str
+) -> None:
+    in_database(postgres_url, lambda: PartitionStore().grow(8))
+
+    line = "has 6 partitions, and the database spreads mailboxes over 8: run `vyry partitions plan grow 8`."
+    assert line in run("plan", "move", "0", "--to", "w2", code=3)[1]
+    assert "To apply this plan" in run("plan", "grow", "8")[0]
 
 
 def test_a_kafka_that_is_down_is_named(workers: FollowingWorkers, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
