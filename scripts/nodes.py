@@ -201,13 +201,15 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
 def _migrate(environment: Environment) -> None:
     """Migrate, again while the brokers are still electing: then the command reports that it created no topic."""
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
+    problem = ""
     for _ in range(10):
         done = subprocess.run(
             [*PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
         if done.returncode == 0 and "Kafka" not in done.stderr:
             return
-    raise ServiceFailed(f"vyry migrate failed:\n{done.stdout}{done.stderr}")
+        problem = f"{done.stdout}{done.stderr}"
+    raise ServiceFailed(f"vyry migrate failed:\n{problem}")
 
 
 def _get(url: str) -> str:
