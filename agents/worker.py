@@ -24,6 +24,7 @@ from vyry.kafka.assignor import WorkerAssignor
 from vyry.kafka.topic import TopicMissing, log_missing_topic, read_topic
 from vyry.kafka.url import topic_name
 from vyry.mail.partition_meter import PartitionMeter
+from vyry.mail.work_record import TOPIC
 from vyry.mail.workers import WorkerIdentity
 from vyry.outage import OutageTracker
 from vyry.settings.settings import Settings
@@ -86,12 +87,15 @@ async def _run_agents(settings: Settings, services: Services, sweeper: Sweeper) 
     meter = PartitionMeter(services.clock)
     services.depositor.attach_meter(meter)
     worker = await _take_name(settings, services)
-    bind_process(worker=worker.name)
+    if settings.kafka_url is not None:
+        bind_process(worker=worker.name)
     progress = Progress(meter)
     assignor = WorkerAssignor(worker.name) if settings.kafka_url else None
     membership = Membership(services.workers, meter, progress, assignor)
     factory = _app_factory(settings, services, _Agents(membership, meter, sweeper, worker.name, assignor))
     try:
+        if isinstance(services.work_topic, WorkRecordSource):
+            await _assign_all(services, services.work_topic.partitions, membership)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(membership.run(worker))
             tasks.create_task(keep_running(factory, OutageTracker("mailbox agents"), progress, membership.use_app))
@@ -100,12 +104,18 @@ async def _run_agents(settings: Settings, services: Services, sweeper: Sweeper) 
     raise AssertionError("both run until cancelled")
 
 
+async def _assign_all(services: Services, partitions: int, membership: Membership) -> None:
+    """Without Kafka this process has all partitions, and they are never reassigned."""
+    await services.partitions.create_map(partitions, TOPIC)
+    membership.on_assigned(range(partitions))
+
+
 async def _take_name(settings: Settings, services: Services) -> WorkerIdentity:
     """The name of this worker, once the database is up: the sweeper waits for it too."""
     outage = OutageTracker("database")
     while True:
         try:
-            return await claim_name(services.workers, settings.worker_name)
+            return await claim_name(services.workers, settings.worker_name, is_alone=settings.kafka_url is None)
         except Unavailable as problem:
             await asyncio.sleep(outage.record_failure(problem))
 
@@ -157,7 +167,6 @@ def _app_factory(settings: Settings, services: Services, agents: _Agents) -> App
     if settings.kafka_url is None or agents.assignor is None:
         source = services.work_topic
         assert isinstance(source, WorkRecordSource), "without Kafka the work records are those of this process"
-        membership.on_assigned(range(source.partitions))
         return build_immediately(lambda: in_process_app(source, depositor, meter))
     url = settings.kafka_url.get_secret_value()
 
