@@ -16,7 +16,8 @@ from tests.support.following_workers import FollowingWorkers
 from vyry.cli.main import main
 from vyry.kafka.topic import ensure_topic
 from vyry.kafka.url import topic_name
-from vyry.storage.database import open_database
+from vyry.storage import partitions
+from vyry.storage.database import connection, open_database
 from vyry.storage.partition_models import PartitionPlanRow, PartitionRow, WorkerRow
 from vyry.storage.partitions import PartitionStore
 
@@ -24,6 +25,9 @@ from vyry.storage.partitions import PartitionStore
 Captured = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[str, str]]
 NAMES = ("w0", "w1", "w2")
+_ENVELOPE = """
+    INSERT INTO envelope (id, mailbox, content, digest, size, lane, accepted_at, expires_at)
+    VALUES ($1, $2, 1, '', 100, 0, clock_timestamp() - interval '2 seconds', clock_timestamp() + interval '1 day')"""
 
 
 def in_database(url: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -259,3 +263,25 @@ def test_a_node_that_runs_alone_refuses_to_move_anything(
     monkeypatch.delenv("KAFKA_URL")
 
     assert "A node of `vyry start` has one worker" in run(*words, code=3)[1]
+
+
+async def test_waiting_mail_is_counted_by_partition_up_to_a_limit(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_database(postgres_url):
+        await PartitionStore().create_map(4, "vyry-mailbags")
+        for number, mailbox in enumerate((1, 1, 5, 2)):
+            await connection().execute_query(_ENVELOPE, [number, mailbox])
+
+        found = await PartitionStore().read_cluster()
+        assert [(each.mailboxes_waiting, each.bytes_waiting) for each in found.partitions] == [
+            (0, 0),
+            (2, 300),
+            (1, 100),
+            (0, 0),
+        ]
+        assert found.partitions[1].oldest_seconds > 1
+        assert found.is_count_complete
+
+        monkeypatch.setattr(partitions, "_MAX_WAITING", 2)
+        assert not (await PartitionStore().read_cluster()).is_count_complete
