@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, free_port
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 
@@ -23,7 +24,8 @@ from vyry.delivery.push.web_push_crypto import create_vapid_key
 ROOT = Path(__file__).parents[1]
 #: The push services of tests listen here; at the discard port (9) nobody does.
 PUSH_PORT = free_port()
-_PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
+#: The command `vyry`.
+PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
 Environment = Mapping[str, str]
 
 
@@ -74,7 +76,7 @@ class VyryProcess(Server):
 
     def _command(self) -> Sequence[str | Path]:
         settings = [f"{name}={value}" for name, value in self.environment.items()]
-        return ["/usr/bin/env", "-i", *settings, *_PROGRAM, self.command]
+        return ["/usr/bin/env", "-i", *settings, *PROGRAM, self.command]
 
     def _answers(self) -> bool:
         try:
@@ -121,10 +123,17 @@ class Cluster:
 
     postgres: Postgres
     redis: Redis
-    kafka: Kafka
+    brokers: Sequence[Kafka]
     webs: Sequence[WebProcess]
     workers: Sequence[WorkerProcess]
     otp_file: Path
+    #: What all processes of this installation have in common; further processes of a test take it too.
+    environment: Environment
+
+    @property
+    def kafka(self) -> Kafka:
+        """The only broker, or the first."""
+        return self.brokers[0]
 
     @property
     def nodes(self) -> Sequence[VyryProcess]:
@@ -133,11 +142,18 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
-    """Start everything, and end everything at the end."""
+def open_cluster(
+    webs: int = 2,
+    workers: int = 2,
+    *,
+    brokers: int = 1,
+    postgres: Postgres | None = None,
+    settings: Environment | None = None,
+) -> Iterator[Cluster]:
+    """Start everything, and end everything at the end. `settings` are further settings of all processes."""
     with ExitStack() as stack:
-        postgres, redis, kafka = Postgres(), Redis(), Kafka()
-        _start(stack, [postgres, redis, kafka])
+        postgres, redis, kafka = postgres or Postgres(), Redis(), KafkaCluster(brokers)
+        start_servers(stack, [postgres, redis, *kafka.brokers])
         otp_file = redis.folder / "codes.jsonl"
         environment = {
             "DATABASE_URL": postgres.url,
@@ -149,18 +165,20 @@ def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "VYRY_SMS": f"file:{otp_file}",
             "VYRY_TURN_URLS": "turn:127.0.0.1:3478",
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
+            **(settings or {}),
         }
         _migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]
         back = [WorkerProcess(environment) for _ in range(workers)]
-        _start(stack, [*front, *back])
-        yield Cluster(postgres, redis, kafka, front, back, otp_file)
+        start_servers(stack, [*front, *back])
+        yield Cluster(postgres, redis, kafka.brokers, front, back, otp_file, environment)
 
 
-def _start(stack: ExitStack, servers: Sequence[Server]) -> None:
+def start_servers(stack: ExitStack, servers: Sequence[Server]) -> None:
+    """Start these servers side by side; the stack ends them and forgets their data."""
     for server in servers:
         stack.callback(server.remove)
-    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+    with ThreadPoolExecutor(max_workers=len(servers) or 1) as pool:
         for start in [pool.submit(server.start) for server in servers]:
             start.result()
 
@@ -181,12 +199,17 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
 
 
 def _migrate(environment: Environment) -> None:
+    """Migrate, again while the brokers are still electing: then the command reports that it created no topic."""
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
-    done = subprocess.run(
-        [*_PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode != 0:
-        raise ServiceFailed(f"vyry migrate failed:\n{done.stdout}{done.stderr}")
+    problem = ""
+    for _ in range(10):
+        done = subprocess.run(
+            [*PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        )
+        if done.returncode == 0 and "Kafka" not in done.stderr:
+            return
+        problem = f"{done.stdout}{done.stderr}"
+    raise ServiceFailed(f"vyry migrate failed:\n{problem}")
 
 
 def _get(url: str) -> str:
