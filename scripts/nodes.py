@@ -125,6 +125,8 @@ class Cluster:
     webs: Sequence[WebProcess]
     workers: Sequence[WorkerProcess]
     otp_file: Path
+    #: What all processes of this installation have in common; further processes of a test take it too.
+    environment: Environment
 
     @property
     def nodes(self) -> Sequence[VyryProcess]:
@@ -133,11 +135,13 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
-    """Start everything, and end everything at the end."""
+def open_cluster(
+    webs: int = 2, workers: int = 2, *, postgres: Postgres | None = None, settings: Environment | None = None
+) -> Iterator[Cluster]:
+    """Start everything, and end everything at the end. `settings` are further settings of all processes."""
     with ExitStack() as stack:
-        postgres, redis, kafka = Postgres(), Redis(), Kafka()
-        _start(stack, [postgres, redis, kafka])
+        postgres, redis, kafka = postgres or Postgres(), Redis(), Kafka()
+        start_servers(stack, [postgres, redis, kafka])
         otp_file = redis.folder / "codes.jsonl"
         environment = {
             "DATABASE_URL": postgres.url,
@@ -149,18 +153,20 @@ def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "VYRY_SMS": f"file:{otp_file}",
             "VYRY_TURN_URLS": "turn:127.0.0.1:3478",
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
+            **(settings or {}),
         }
         _migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]
         back = [WorkerProcess(environment) for _ in range(workers)]
-        _start(stack, [*front, *back])
-        yield Cluster(postgres, redis, kafka, front, back, otp_file)
+        start_servers(stack, [*front, *back])
+        yield Cluster(postgres, redis, kafka, front, back, otp_file, environment)
 
 
-def _start(stack: ExitStack, servers: Sequence[Server]) -> None:
+def start_servers(stack: ExitStack, servers: Sequence[Server]) -> None:
+    """Start these servers side by side; the stack ends them and forgets their data."""
     for server in servers:
         stack.callback(server.remove)
-    with ThreadPoolExecutor(max_workers=len(servers)) as pool:
+    with ThreadPoolExecutor(max_workers=len(servers) or 1) as pool:
         for start in [pool.submit(server.start) for server in servers]:
             start.result()
 

@@ -1,0 +1,101 @@
+"""What happens to the cluster of `scripts.move_loop`, at random from a seed: workers and brokers leave, join and are killed, partitions move meanwhile.
+
+Between two events the cluster is left alone: these quiet times are the control. An event lasts until what it broke runs again and has settled.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from scripts.move_lateness import QUIET, Timeline
+from scripts.nodes import Cluster, WorkerProcess
+from scripts.services import Server
+
+
+#: How long what was killed or stopped stays away: both shorter and longer than the session time-out of the workers (10 s).
+AWAY_SECONDS = (0.5, 14.0)
+QUIET_SECONDS = (4.0, 8.0)
+#: A rebalance ends within this time after the last change.
+SETTLE_SECONDS = 4.0
+
+
+@dataclass(slots=True)
+class Events:
+    """All events of a run, one at a time."""
+
+    cluster: Cluster
+    brokers: list[Server]
+    new_worker: Callable[[], WorkerProcess]
+    chance: random.Random
+    #: How much shorter all times are: for a short run.
+    haste: float = 1.0
+    counts: Counter[str] = field(default_factory=Counter)
+    starts: list[tuple[float, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._begin(QUIET)
+
+    @property
+    def current(self) -> str:
+        """What happens now."""
+        return self.starts[-1][1]
+
+    @property
+    def timeline(self) -> Timeline:
+        """What happened when."""
+        return Timeline(self.starts)
+
+    async def run(self, seconds: float, kinds: list[str]) -> None:
+        """Have random events of these kinds happen for so long: each kind once before any comes again. The last one is finished."""
+        ends = time.monotonic() + seconds
+        rest: list[str] = []
+        while True:
+            await self._pause(*QUIET_SECONDS)
+            if time.monotonic() >= ends:
+                return
+            if not rest:
+                rest = self.chance.sample(kinds, len(kinds))
+            kind = rest.pop()
+            self._begin(kind)
+            await self.actions[kind]()
+            await self._pause(SETTLE_SECONDS, SETTLE_SECONDS)
+            self._begin(QUIET)
+
+    @property
+    def actions(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Every kind of event."""
+        return {
+            "a worker is killed": lambda: self._away([self._worker()], Server.kill),
+            "a worker is stopped": lambda: self._away([self._worker()], Server.stop),
+            "all workers are killed": lambda: self._away(list(self.cluster.workers), Server.kill),
+            "all workers are stopped": lambda: self._away(list(self.cluster.workers), Server.stop),
+            "a broker is killed": lambda: self._away([self.chance.choice(self.brokers)], Server.kill),
+            "a broker is stopped": lambda: self._away([self.chance.choice(self.brokers)], Server.stop),
+            "a worker joins and leaves": self._join_and_leave,
+        }
+
+    def _begin(self, kind: str) -> None:
+        self.counts[kind] += 1
+        self.starts.append((time.time(), kind))
+
+    def _worker(self) -> WorkerProcess:
+        return self.chance.choice(self.cluster.workers)
+
+    async def _away(self, servers: list[Server] | list[WorkerProcess], end: Callable[[Server], None]) -> None:
+        await asyncio.gather(*(asyncio.to_thread(end, server) for server in servers))
+        await self._pause(*AWAY_SECONDS)
+        await asyncio.gather(*(asyncio.to_thread(server.start) for server in servers))
+
+    async def _join_and_leave(self) -> None:
+        worker = self.new_worker()
+        try:
+            await asyncio.to_thread(worker.start)
+            await self._pause(*QUIET_SECONDS)
+        finally:
+            await asyncio.to_thread(worker.remove)
+
+    async def _pause(self, shortest: float, longest: float) -> None:
+        await asyncio.sleep(self.chance.uniform(shortest, longest) * self.haste)
