@@ -19,7 +19,7 @@ from vyry.outage import OutageTracker
 from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNDEPOSITED, SWEEPER_FOUND, log
 
 
-SWEEP_SECONDS: Final = 0.25
+SWEEP_SECONDS: Final = 0.2
 EXPIRE_SECONDS: Final = 5.0
 RETIRE_SECONDS: Final = 60.0
 MEASURE_SECONDS: Final = 10.0
@@ -60,7 +60,8 @@ class Sweeper:
             *tasks,
         )
         self._sweep_requested = asyncio.Event()
-        self._outage = OutageTracker("database")
+        # Once the database is up again, mail waits no longer than that.
+        self._outage = OutageTracker("database", longest_seconds=0.5)
 
     def request_sweep(self) -> None:
         """Sweep at once, after a rebalance: work records on their way to the old owner of a partition may be lost."""

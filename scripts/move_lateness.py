@@ -89,7 +89,7 @@ class Lateness:
     #: The part of `seconds` before its deposit.
     deposit_seconds: float
     by_role: str
-    #: When it committed after the begin of its event.
+    #: Seconds from the begin of its event to its commit, or to its delivery if it committed before the event.
     offset: float
     #: How long the load itself stood still meanwhile.
     pause_seconds: float
@@ -97,7 +97,7 @@ class Lateness:
     def __str__(self) -> str:
         later = self.seconds - self.deposit_seconds
         return (
-            f"{self.seconds:.2f} s during {self.kind} (committed {self.offset:.1f} s after its begin): {self.deposit_seconds:.2f} s until its deposit "
+            f"{self.seconds:.2f} s during {self.kind} ({self.offset:.1f} s after its begin): {self.deposit_seconds:.2f} s until its deposit "
             f"by {self.by_role}, {later:.2f} s from there to the device; the load stood still for {self.pause_seconds:.2f} s"
         )
 
@@ -114,6 +114,11 @@ class Timeline:
         started, kind = self.starts[max(place, 0)]
         return kind, moment - started
 
+    def during(self, begin: float, end: float) -> tuple[str, float]:
+        """The kind of event at the begin; of an envelope that was under way when the quiet ended, the event that ended it."""
+        kind, offset = self.at(begin)
+        return self.at(end) if kind == QUIET else (kind, offset)
+
 
 def measure(records: Records, stations: Mapping[str, Stations], timeline: Timeline) -> Iterator[Lateness]:
     """The lateness of each envelope at its first delivery. A device that was away at the commit counts from its return."""
@@ -129,7 +134,7 @@ def measure(records: Records, stations: Mapping[str, Stations], timeline: Timeli
         begin = max(found.committed, _connected_since(records.sockets[entry.device], entry.at))
         seconds = max(0.0, entry.at - begin)
         until_deposit = max(0.0, (found.deposited or entry.at) - begin)
-        kind, offset = timeline.at(found.committed)
+        kind, offset = timeline.during(found.committed, entry.at)
         paused = pauses.between(begin, entry.at) if seconds > BOUND_SECONDS / 2 else 0.0
         yield Lateness(kind, seconds, min(seconds, until_deposit), found.by_role, offset, paused)
 

@@ -144,7 +144,7 @@ class LoadDevice:
         }
         recipient = {"userId": peer.member.user_id, "epoch": peer.member.epoch, "devices": [device]}
         message_id = str(uuid.uuid4())
-        body = {"messageId": message_id, "conversationId": peer.conversation_id, "recipients": [recipient]}
+        body: Frame = {"messageId": message_id, "conversationId": peer.conversation_id, "recipients": [recipient]}
         while True:
             await self._welcomed.wait()
             started = time.time()
@@ -224,7 +224,7 @@ class LoadDevice:
 
 
 class Load:
-    """All devices together, each talking to the next three: two of them at the other node."""
+    """All devices together."""
 
     def __init__(self) -> None:
         self.records = Records()

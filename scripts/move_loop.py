@@ -7,6 +7,7 @@ lateness for each kind of event.
 
 import argparse
 import asyncio
+import gc
 import random
 import secrets
 import sys
@@ -70,7 +71,7 @@ def open_observed_cluster(plan: Plan) -> Iterator[tuple[Cluster, Callable[[], Wo
 
 
 async def sign_up_devices(load: Load, cluster: Cluster, count: int) -> None:
-    """Devices in a ring, at the web nodes in turn; each talks to the next three, two of which are at another node."""
+    """Devices in a ring, at the web nodes in turn; each talks to three at the other one: only a worker, or what replaces it, has to do with that mail."""
     urls = [web.url for web in cluster.webs]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=35)) as http:
         seeders = [AccountSeeder(http, url, cluster.otp_file) for url in urls]
@@ -79,7 +80,7 @@ async def sign_up_devices(load: Load, cluster: Cluster, count: int) -> None:
             first = number % len(urls)
             load.devices.append(LoadDevice(member, urls[first:] + urls[:first], load))
         for number, device in enumerate(load.devices):
-            for step in (1, 2, 3):
+            for step in (1, 3, 5):
                 peer = members[(number + step) % count]
                 pair = await seeders[0].pair(device.member, peer)
                 device.peers.append(Peer(peer, pair.conversation_id))
@@ -103,6 +104,8 @@ async def report_progress(load: Load, events: Events) -> None:
 async def drive(plan: Plan, load: Load, events: Events) -> float:
     """Connect, post while the events happen, and wait for the rest; returns the envelopes carried per second."""
     kinds = list(plan.kinds) or list(events.actions)
+    # A collection would stop the load for as long as its history is large.
+    gc.disable()
     async with asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(device.listen()) for device in load.devices]
         background += [tasks.create_task(load.watch_pauses()), tasks.create_task(report_progress(load, events))]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,7 @@ from vyry.local_limits import BucketLimiter
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import NoticePoster
+from vyry.mail.overdue import OverdueMail
 from vyry.mail.posting import Posting
 from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
@@ -158,6 +160,8 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             loops.append(partial(infrastructure.slots.run, services.connection_slots.device_slots))
         if role is not Role.WORKER:
             loops.append(services.secret_reloader.run)
+        if role is Role.WEB:
+            loops.append(_overdue_mail(settings, services).run)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in running])
@@ -269,6 +273,16 @@ def _posting(shared: SharedServices) -> Posting:
         router=shared.router,
         clock=shared.clock,
         max_life_seconds=shared.settings.max_life_seconds,
+    )
+
+
+def _overdue_mail(settings: Settings, services: Services) -> OverdueMail:
+    return OverdueMail(
+        services.mail_store.upkeep,
+        depositor=services.depositor,
+        sockets=services.sockets,
+        clock=services.clock,
+        handover_time=timedelta(milliseconds=settings.handover_ms),
     )
 
 

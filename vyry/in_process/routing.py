@@ -32,9 +32,10 @@ class InProcessWorkTopic:
         """The number of partitions."""
         return self._partitions
 
-    def add(self, mailbox: MailboxKey) -> None:
+    def add(self, mailbox: MailboxKey) -> bool:
         self._mailboxes[partition_of(mailbox, self._partitions)].add(mailbox)
         self._wake.set()
+        return True
 
     async def receive(self) -> dict[int, list[bytes]]:
         """Wait for mail, then return the work records by partition: the first call at once, further ones at most once a tick."""

@@ -71,14 +71,15 @@ class KafkaWorkTopic:
         """Whether records can be sent."""
         return bool(self._mailboxes)
 
-    def add(self, mailbox: MailboxKey) -> None:
+    def add(self, mailbox: MailboxKey) -> bool:
         if not self._mailboxes:
             self._lost += 1
-            return
+            return False
         some = self._mailboxes[partition_of(mailbox, len(self._mailboxes))]
         if len(some) < KEYS_PER_RECORD:
             some.add(mailbox)
         self._wake.set()
+        return True
 
     async def run(self) -> None:
         """Send until cancelled, after any failure with a new producer."""

@@ -27,9 +27,24 @@ class CacheTopic(IntEnum):
 class WorkTopic(Protocol):
     """The topic of the mailbox agents: work records have mailbox keys and no content."""
 
-    def add(self, mailbox: MailboxKey) -> None:
-        """Put the mailbox into the next work record of its partition. Never blocks, never raises."""
+    def add(self, mailbox: MailboxKey) -> bool:
+        """Put the mailbox into the next work record of its partition; False if there is no connection. Never blocks, never raises."""
         ...
+
+
+class WorkerLiveness(Protocol):
+    """Whether workers read the work topic."""
+
+    @property
+    def is_any_alive(self) -> bool:
+        """Whether at least one worker lives, as far as this process knows."""
+        ...
+
+
+class WorkerInProcess:
+    """WorkerLiveness of a process that is a worker itself."""
+
+    is_any_alive: Final = True
 
 
 class LocalSockets(Protocol):
@@ -37,6 +52,10 @@ class LocalSockets(Protocol):
 
     def has_reader(self, mailbox: MailboxKey) -> bool:
         """Whether a socket or a long poll of this process waits for this mailbox."""
+        ...
+
+    def readers(self) -> Collection[MailboxKey]:
+        """The mailboxes for which `has_reader` is true."""
         ...
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
@@ -74,6 +93,10 @@ class NoSockets:
     def has_reader(self, mailbox: MailboxKey) -> bool:  # noqa: ARG002 - the protocol's signature, here and below
         """Never."""
         return False
+
+    def readers(self) -> Collection[MailboxKey]:
+        """None."""
+        return ()
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """Keep nothing."""
@@ -164,16 +187,28 @@ class DepositQueue(Protocol):
 
 
 class Router:
-    """Route: a mailbox with a reader on this node goes to its depositor, every other one into a work record."""
+    """Route: a mailbox with a reader on this node goes to its depositor, every other one into a work record.
 
-    def __init__(self, work_topic: WorkTopic, *, depositor: DepositQueue, sockets: NodeSockets) -> None:
+    While no worker lives, or Kafka is down, this node deposits for all mailboxes of its posts.
+    """
+
+    def __init__(
+        self,
+        work_topic: WorkTopic,
+        *,
+        depositor: DepositQueue,
+        sockets: NodeSockets,
+        workers: WorkerLiveness | None = None,
+    ) -> None:
         self._work_topic = work_topic
         self._depositor = depositor
         self._sockets = sockets
+        self._workers = workers or WorkerInProcess()
 
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
         """Route stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
         began, local_sockets = time.perf_counter(), self._sockets.current
+        has_worker = self._workers.is_any_alive
         here: list[MailboxKey] = []
         count = 0
         for mailbox, number, packed in copies:
@@ -181,8 +216,8 @@ class Router:
             if local_sockets.has_reader(mailbox):
                 local_sockets.cache_envelope(number, packed)
                 here.append(mailbox)
-            else:
-                self._work_topic.add(mailbox)
+            elif not (has_worker and self._work_topic.add(mailbox)):
+                here.append(mailbox)
         if here:
             self._depositor.add(here)
         record("route", count, time.perf_counter() - began)

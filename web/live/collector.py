@@ -54,9 +54,9 @@ class Collector:
         if session.may_have_entries:
             self.mark([session.mailbox])
 
-    def polled_mailboxes(self, mailboxes: Collection[MailboxKey]) -> set[MailboxKey]:
-        """Those of these mailboxes with a long poll on this node."""
-        return self._polls.keys() & mailboxes
+    def polled_mailboxes(self, mailboxes: Collection[MailboxKey] | None = None) -> set[MailboxKey]:
+        """Those of these mailboxes, or of all, with a long poll on this node."""
+        return set(self._polls) if mailboxes is None else self._polls.keys() & mailboxes
 
     @asynccontextmanager
     async def register_poll(self, mailbox: MailboxKey) -> AsyncIterator[LongPoll]:

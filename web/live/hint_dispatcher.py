@@ -55,6 +55,10 @@ class HintDispatcher:
         """See LocalSockets."""
         return mailbox in self._sessions or bool(self._collector.polled_mailboxes((mailbox,)))
 
+    def readers(self) -> Collection[MailboxKey]:
+        """See LocalSockets."""
+        return self._sessions.keys() | self._collector.polled_mailboxes()
+
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """See LocalSockets."""
         self._cached_envelopes.put(number, packed)

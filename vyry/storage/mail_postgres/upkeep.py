@@ -28,6 +28,9 @@ _BACKLOG = 100
 _UNNUMBERED = """
 SELECT mailbox FROM (SELECT mailbox, accepted_at FROM envelope WHERE seq IS NULL AND accepted_at < $1 ORDER BY accepted_at LIMIT $3) x
 GROUP BY mailbox ORDER BY min(accepted_at) LIMIT $2"""
+_SELECT_UNNUMBERED = """
+SELECT k.box FROM unnest($1::bigint[]) k(box) CROSS JOIN LATERAL (
+  SELECT 1 FROM envelope e WHERE e.mailbox = k.box AND e.seq IS NULL AND e.accepted_at < $2 OFFSET 0 LIMIT 1) found"""
 _EXPIRED = """
 SELECT mailbox, seq FROM envelope
 WHERE ctid >= $1::text::tid AND ctid < $2::text::tid AND loss IS NULL AND seq IS NOT NULL AND expires_at <= $3 LIMIT $4"""
@@ -63,6 +66,10 @@ class PostgresMailUpkeep:
     async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         rows = await self._mailbox.fetch(_UNNUMBERED, older_than, limit, limit * _BACKLOG)
         return [row["mailbox"] for row in rows]
+
+    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
+        rows = await self._mailbox.fetch(_SELECT_UNNUMBERED, list(mailboxes), older_than)
+        return [row["box"] for row in rows]
 
     async def expire(self, now: datetime, limit: int) -> int:
         (size,) = (await self._sweep.fetch("SELECT pg_relation_size('envelope') / current_setting('block_size')::int"))[

@@ -31,6 +31,8 @@ _LOAD_MAILBOX: Final = f"SELECT {STATE_COLUMNS}, {LAST_MESSAGE} FROM mailbox WHE
 _UNNUMBERED: Final = """
 SELECT mailbox FROM envelope WHERE seq IS NULL AND accepted_at < ?
 GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?"""
+_SELECT_UNNUMBERED: Final = """
+SELECT DISTINCT mailbox FROM envelope WHERE seq IS NULL AND mailbox IN (SELECT value FROM json_each(?)) AND accepted_at < ?"""
 _EXPIRED: Final = f"""
 SELECT {ENVELOPE_COLUMNS} FROM envelope WHERE seq IS NOT NULL AND loss IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
 _RETIRE_MESSAGES: Final = """
@@ -63,6 +65,11 @@ class SqliteMailUpkeep:
         rows = await self._reader.run(
             lambda connection: connection.execute(_UNNUMBERED, [to_milliseconds(older_than), limit]).fetchall()
         )
+        return [MailboxKey(key) for (key,) in rows]
+
+    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
+        arguments = [json_list(mailboxes), to_milliseconds(older_than)]
+        rows = await self._reader.run(lambda connection: connection.execute(_SELECT_UNNUMBERED, arguments).fetchall())
         return [MailboxKey(key) for (key,) in rows]
 
     async def expire(self, now: datetime, limit: int) -> int:

@@ -23,8 +23,16 @@ class RecordingNode(NoSockets):
 
 
 class RecordingWorkTopic(RecordingNode):
-    def add(self, mailbox: MailboxKey) -> None:
-        self.bagged.append(mailbox)
+    is_connected = True
+
+    def add(self, mailbox: MailboxKey) -> bool:
+        if self.is_connected:
+            self.bagged.append(mailbox)
+        return self.is_connected
+
+
+class LostWorkers:
+    is_any_alive = False
 
 
 class RecordingDepositor(RecordingNode):
@@ -50,3 +58,20 @@ def test_without_sockets_everything_goes_into_bags() -> None:
     Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
 
     assert (bags.bagged, feed.fed) == ([1, 2, 3], [])
+
+
+def test_while_no_worker_lives_everything_is_deposited_here() -> None:
+    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+
+    Router(bags, depositor=feed, sockets=NodeSockets(), workers=LostWorkers()).route(COPIES)
+
+    assert (bags.bagged, feed.fed) == ([], [1, 2, 3])
+
+
+def test_what_the_work_topic_cannot_take_is_deposited_here() -> None:
+    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+    bags.is_connected = False
+
+    Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
+
+    assert (bags.bagged, feed.fed) == ([], [1, 2, 3])
