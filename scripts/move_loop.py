@@ -43,6 +43,7 @@ class Plan:
     devices: int = DEVICES
     webs: int = 2
     workers: int = 3
+    brokers: int = 3
     #: The kinds of events; none is all.
     kinds: Sequence[str] = ()
     #: Below 1 all pauses are shorter.
@@ -55,7 +56,7 @@ def open_observed_cluster(plan: Plan) -> Iterator[tuple[Cluster, Callable[[], Wo
     postgres = ObservedPostgres()
     with ExitStack() as stack:
         cluster = stack.enter_context(
-            open_cluster(0, 0, postgres=postgres, settings={"VYRY_PARTITIONS": str(PARTITIONS)})
+            open_cluster(0, 0, brokers=plan.brokers, postgres=postgres, settings={"VYRY_PARTITIONS": str(PARTITIONS)})
         )
         names = [f"web-{number}" for number in range(1, plan.webs + 1)]
         names += [f"worker-{number}" for number in range(1, plan.workers + 1)]
@@ -129,7 +130,7 @@ async def run(
     """The whole run; returns what was wrong."""
     load = Load()
     await sign_up_devices(load, cluster, plan.devices)
-    events = Events(cluster, [cluster.kafka], new_worker, random.Random(plan.seed), plan.haste)
+    events = Events(cluster, new_worker, random.Random(plan.seed), plan.haste)
     carried = await drive(plan, load, events)
     assert isinstance(cluster.postgres, ObservedPostgres)
     stations = await cluster.postgres.stations()

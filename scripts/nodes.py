@@ -4,6 +4,7 @@ Each is a `Server` of scripts/services.py: it keeps its port and its folder over
 codes go to a file, so this is for tests and benchmarks only. Nothing of the caller's environment reaches a node but PATH.
 """
 
+import asyncio
 import os
 import secrets
 import subprocess
@@ -16,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, free_port
 from vyry.delivery.push.web_push_crypto import create_vapid_key
+from vyry.kafka.work_topic import ensure_topic
 
 
 ROOT = Path(__file__).parents[1]
@@ -121,12 +124,17 @@ class Cluster:
 
     postgres: Postgres
     redis: Redis
-    kafka: Kafka
+    brokers: Sequence[Kafka]
     webs: Sequence[WebProcess]
     workers: Sequence[WorkerProcess]
     otp_file: Path
     #: What all processes of this installation have in common; further processes of a test take it too.
     environment: Environment
+
+    @property
+    def kafka(self) -> Kafka:
+        """The only broker, or the first."""
+        return self.brokers[0]
 
     @property
     def nodes(self) -> Sequence[VyryProcess]:
@@ -136,12 +144,17 @@ class Cluster:
 
 @contextmanager
 def open_cluster(
-    webs: int = 2, workers: int = 2, *, postgres: Postgres | None = None, settings: Environment | None = None
+    webs: int = 2,
+    workers: int = 2,
+    *,
+    brokers: int = 1,
+    postgres: Postgres | None = None,
+    settings: Environment | None = None,
 ) -> Iterator[Cluster]:
     """Start everything, and end everything at the end. `settings` are further settings of all processes."""
     with ExitStack() as stack:
-        postgres, redis, kafka = postgres or Postgres(), Redis(), Kafka()
-        start_servers(stack, [postgres, redis, kafka])
+        postgres, redis, kafka = postgres or Postgres(), Redis(), KafkaCluster(brokers)
+        start_servers(stack, [postgres, redis, *kafka.brokers])
         otp_file = redis.folder / "codes.jsonl"
         environment = {
             "DATABASE_URL": postgres.url,
@@ -155,11 +168,13 @@ def open_cluster(
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
             **(settings or {}),
         }
+        if brokers > 1:
+            asyncio.run(ensure_topic(kafka.url, int(environment.get("VYRY_PARTITIONS", "4")), brokers))
         _migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]
         back = [WorkerProcess(environment) for _ in range(workers)]
         start_servers(stack, [*front, *back])
-        yield Cluster(postgres, redis, kafka, front, back, otp_file, environment)
+        yield Cluster(postgres, redis, kafka.brokers, front, back, otp_file, environment)
 
 
 def start_servers(stack: ExitStack, servers: Sequence[Server]) -> None:
