@@ -13,10 +13,11 @@ from typing import Final, Never
 from vyry.clock import Clock
 from vyry.errors import Unavailable
 from vyry.kernel.backoff import jittered
+from vyry.mail.overdue import report_backlog
 from vyry.mail.routing import DepositQueue
 from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
 from vyry.outage import OutageTracker
-from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNDEPOSITED, SWEEPER_FOUND, log
+from vyry.telemetry import SWEEPER_FOUND, log
 
 
 SWEEP_SECONDS: Final = 0.2
@@ -111,7 +112,5 @@ class Sweeper:
         )
 
     async def _measure(self) -> int:
-        depth, oldest_seconds = await self._upkeep.measure_backlog()
-        MAILBOX_DEPTH.set(depth)
-        OLDEST_UNDEPOSITED.set(oldest_seconds)
+        await report_backlog(self._upkeep)
         return 0

@@ -51,7 +51,8 @@ SELECT clock_timestamp() AS now, current_setting('server_version_num') AS versio
 _REMEDIES: Final = {
     "database": "Start the database, or correct DATABASE_URL. Until then requests get 503; no message is lost.",
     "redis": "Start Redis, or correct REDIS_URL. Until then delivery is slower and WebSocket tickets fail.",
-    "kafka": "Start Kafka, or correct KAFKA_URL. Until then the sweeper deposits messages, up to a second later.",
+    "kafka": "Start Kafka, or correct KAFKA_URL. Until then web nodes and sweepers deposit messages, some up to a second later.",
+    "workers": "Until then web nodes deposit the messages, and no push is sent.",
 }
 _ALL_APPLIED: Final = "All migrations are applied."
 _STATE_LABELS: Final = {"ok": "ok  ", "warning": "warn", "failed": "FAIL"}

@@ -63,6 +63,7 @@ from vyry.mail.overdue import OverdueMail
 from vyry.mail.posting import Posting
 from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
+from vyry.mail.worker_watch import WorkerWatch
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
 from vyry.redis.connection import connect_redis
@@ -153,8 +154,8 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.claim_ledger.run,
             services.clock_monitor.run,
         ]
-        remote = (infrastructure.notifier, infrastructure.work_topic)
-        loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic)]
+        remote = (infrastructure.notifier, infrastructure.work_topic, infrastructure.workers)
+        loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic | WorkerWatch)]
         if redis is not None and infrastructure.slots is not None:
             loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
             loops.append(partial(infrastructure.slots.run, services.connection_slots.device_slots))

@@ -15,7 +15,7 @@ from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import DepositQueue, NodeSockets
 from vyry.mail.store import MailUpkeep
-from vyry.telemetry import OVERDUE_FOUND
+from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNDEPOSITED, OVERDUE_FOUND
 
 
 CHECK_SECONDS: Final = 0.2
@@ -60,11 +60,19 @@ class OverdueMail:
             self._deposit(found)
             return
         # There may be many mailboxes without a reader before those with one.
-        for readers in batched(self._sockets.current.readers(), MAX_BATCH):
+        for readers in batched(list(self._sockets.current.readers), MAX_BATCH):
             self._deposit(await self._upkeep.select_unnumbered(readers, moment))
 
     def _deposit(self, found: list[MailboxKey]) -> None:
-        here = [mailbox for mailbox in found if self._sockets.current.has_reader(mailbox)]
+        readers = self._sockets.current.readers
+        here = [mailbox for mailbox in found if mailbox in readers]
         if here:
             OVERDUE_FOUND.inc(len(here))
             self._depositor.add(here)
+
+
+async def report_backlog(upkeep: MailUpkeep) -> None:
+    """Set the metrics of what waits in all mailboxes. Raises Unavailable."""
+    depth, oldest_seconds = await upkeep.measure_backlog()
+    MAILBOX_DEPTH.set(depth)
+    OLDEST_UNDEPOSITED.set(oldest_seconds)

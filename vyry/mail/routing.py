@@ -50,12 +50,9 @@ class WorkerInProcess:
 class LocalSockets(Protocol):
     """The sockets of this process, as the router, the depositor and the notifier see them; called in its event loop."""
 
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        """Whether a socket or a long poll of this process waits for this mailbox."""
-        ...
-
+    @property
     def readers(self) -> Collection[MailboxKey]:
-        """The mailboxes for which `has_reader` is true."""
+        """The mailboxes for which a socket or a long poll of this process waits, at any time; `in` costs little."""
         ...
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
@@ -90,13 +87,7 @@ class LocalSockets(Protocol):
 class NoSockets:
     """LocalSockets of a process without any: no mailbox has a reader here, and hints are dropped."""
 
-    def has_reader(self, mailbox: MailboxKey) -> bool:  # noqa: ARG002 - the protocol's signature, here and below
-        """Never."""
-        return False
-
-    def readers(self) -> Collection[MailboxKey]:
-        """None."""
-        return ()
+    readers: Collection[MailboxKey] = ()
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """Keep nothing."""
@@ -208,12 +199,12 @@ class Router:
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
         """Route stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
         began, local_sockets = time.perf_counter(), self._sockets.current
-        has_worker = self._workers.is_any_alive
+        readers, has_worker = local_sockets.readers, self._workers.is_any_alive
         here: list[MailboxKey] = []
         count = 0
         for mailbox, number, packed in copies:
             count += 1
-            if local_sockets.has_reader(mailbox):
+            if mailbox in readers:
                 local_sockets.cache_envelope(number, packed)
                 here.append(mailbox)
             elif not (has_worker and self._work_topic.add(mailbox)):

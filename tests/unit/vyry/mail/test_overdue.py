@@ -19,14 +19,8 @@ HANDOVER = timedelta(milliseconds=400)
 
 
 class Readers(NoSockets):
-    def __init__(self, mailboxes: Collection[MailboxKey]) -> None:
-        self.mailboxes = mailboxes
-
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        return mailbox in self.mailboxes
-
-    def readers(self) -> Collection[MailboxKey]:
-        return self.mailboxes
+    def __init__(self, readers: Collection[MailboxKey]) -> None:
+        self.readers = readers
 
 
 class RecordingDepositor:

@@ -10,13 +10,10 @@ class RecordingNode(NoSockets):
     """Work topic, depositor and sockets in one: records what it was given."""
 
     def __init__(self, *held: int) -> None:
-        self.held = held
+        self.readers = [MailboxKey(each) for each in held]
         self.bagged: list[int] = []
         self.fed: list[int] = []
         self.expected: dict[int, bytes] = {}
-
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        return mailbox in self.held
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         self.expected[number] = packed
