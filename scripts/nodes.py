@@ -4,7 +4,6 @@ Each is a `Server` of scripts/services.py: it keeps its port and its folder over
 codes go to a file, so this is for tests and benchmarks only. Nothing of the caller's environment reaches a node but PATH.
 """
 
-import asyncio
 import os
 import secrets
 import subprocess
@@ -20,7 +19,6 @@ from typing import ClassVar
 from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Kafka, Postgres, Redis, Server, ServiceFailed, free_port
 from vyry.delivery.push.web_push_crypto import create_vapid_key
-from vyry.kafka.work_topic import ensure_topic
 
 
 ROOT = Path(__file__).parents[1]
@@ -168,8 +166,6 @@ def open_cluster(
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
             **(settings or {}),
         }
-        if brokers > 1:
-            asyncio.run(ensure_topic(kafka.url, int(environment.get("VYRY_PARTITIONS", "4")), brokers))
         _migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]
         back = [WorkerProcess(environment) for _ in range(workers)]

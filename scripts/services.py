@@ -50,6 +50,7 @@ class Server(ABC):
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_seconds: ClassVar[float] = 30
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -88,7 +89,7 @@ class Server(ABC):
                 start_new_session=True,
             )
         _reaper.send_line("process", self.pid, self.stop_signal.value)
-        self._await_answer(within=30)
+        self._await_answer(within=self.start_seconds)
 
     def stop(self) -> None:
         """End it the polite way; its data stays."""
@@ -245,6 +246,8 @@ class Kafka(Server):
     """One Kafka process that is broker and controller (KRaft); several of them are a cluster (scripts/kafka_cluster.py). Topics are made by who needs them."""
 
     name = "kafka"
+    #: Three Java processes that start at once, on a busy machine.
+    start_seconds = 120
 
     def __init__(self, node: int = 1) -> None:
         super().__init__()

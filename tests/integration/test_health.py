@@ -11,7 +11,7 @@ import pytest
 
 from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Redis, free_port
-from vyry.kafka.work_topic import ensure_topic
+from vyry.kafka.topic import ensure_topic
 from vyry.mail.partitions import WORKER_LOST_SECONDS
 from vyry.mail.workers import WorkerIdentity
 from vyry.operator.admin_server import serve_admin
