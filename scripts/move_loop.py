@@ -63,7 +63,7 @@ def open_observed_cluster(plan: Plan) -> Iterator[tuple[Cluster, Callable[[], Wo
         asyncio.run(postgres.observe([*names, "worker-joining"]))
 
         def environment(name: str) -> dict[str, str]:
-            return {**cluster.environment, "DATABASE_URL": postgres.url_of(name)}
+            return {**cluster.environment, "DATABASE_URL": postgres.url_of(name), "VYRY_WORKER_NAME": name}
 
         webs = [WebProcess(environment(name)) for name in names[: plan.webs]]
         workers = [WorkerProcess(environment(name)) for name in names[plan.webs :]]
@@ -130,7 +130,8 @@ async def run(
     """The whole run; returns what was wrong."""
     load = Load()
     await sign_up_devices(load, cluster, plan.devices)
-    events = Events(cluster, new_worker, random.Random(plan.seed), plan.haste)
+    workers = {worker.environment["VYRY_WORKER_NAME"]: worker for worker in cluster.workers}
+    events = Events(cluster, workers, PARTITIONS, new_worker, random.Random(plan.seed), plan.haste)
     carried = await drive(plan, load, events)
     assert isinstance(cluster.postgres, ObservedPostgres)
     stations = await cluster.postgres.stations()

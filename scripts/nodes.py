@@ -24,7 +24,8 @@ from vyry.delivery.push.web_push_crypto import create_vapid_key
 ROOT = Path(__file__).parents[1]
 #: The push services of tests listen here; at the discard port (9) nobody does.
 PUSH_PORT = free_port()
-_PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
+#: The command `vyry`.
+PROGRAM = (sys.executable, "-c", "import sys; from vyry.cli.main import main; sys.exit(main())")
 Environment = Mapping[str, str]
 
 
@@ -75,7 +76,7 @@ class VyryProcess(Server):
 
     def _command(self) -> Sequence[str | Path]:
         settings = [f"{name}={value}" for name, value in self.environment.items()]
-        return ["/usr/bin/env", "-i", *settings, *_PROGRAM, self.command]
+        return ["/usr/bin/env", "-i", *settings, *PROGRAM, self.command]
 
     def _answers(self) -> bool:
         try:
@@ -200,7 +201,7 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
 def _migrate(environment: Environment) -> None:
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
     done = subprocess.run(
-        [*_PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [*PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     if done.returncode != 0:
         raise ServiceFailed(f"vyry migrate failed:\n{done.stdout}{done.stderr}")

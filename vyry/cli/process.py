@@ -11,10 +11,10 @@ from typing import Any, Final, cast
 
 from vyry.accounts.phone import fingerprint
 from vyry.cli.errors import CommandError
-from vyry.composition.push import vapid_path
 from vyry.errors import Unavailable
 from vyry.operator.audit import has_action
 from vyry.operator.secret_files import read_peppers
+from vyry.settings.push import vapid_path
 from vyry.settings.settings import Settings
 from vyry.storage.database import open_database
 from vyry.storage.migrator import pending_migrations
@@ -54,7 +54,7 @@ async def require_original_secrets(settings: Settings) -> None:
             f"The signing keys were rotated, but {settings.key_ring_file} does not exist, and JWT_SECRET alone may be a leaked key. "
             "Restore the file from a backup, or run `vyry rotate-keys --now` (clients refresh by themselves)."
         )
-    if is_subscribed and not (key := vapid_path(settings)).exists():
+    if is_subscribed and not (key := vapid_path(settings.vapid_key_file, settings.data_dir)).exists():
         raise CommandError(
             f"Browsers have subscribed to Web Push, and its key {key} is missing: restore the file from a backup, or create another "
             "with `vyry secrets`; the push services refuse it for those browsers, and they get no push until they subscribe again."

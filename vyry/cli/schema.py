@@ -9,10 +9,10 @@ from aiokafka.errors import KafkaError
 from vyry.cli.command_line import Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, write_audit_entry
 from vyry.cli.prompts import confirm_operation
-from vyry.composition.push import vapid_path
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kafka.topic import TopicRefused, TopicState, ensure_topic, read_topic
 from vyry.operator.topic_map import map_differences
+from vyry.settings.push import vapid_path
 from vyry.settings.settings import Role, Settings, load_settings, make_secrets, mask_url
 from vyry.storage import migrator as migrating
 from vyry.storage.database import open_database
@@ -100,8 +100,9 @@ def secrets() -> int:
     """
     made = make_secrets()
     settings = load_settings(Role.TOOL)
-    if create_vapid_key(vapid_path(settings)):
-        made.append(vapid_path(settings))
+    vapid = vapid_path(settings.vapid_key_file, settings.data_dir)
+    if create_vapid_key(vapid):
+        made.append(vapid)
     for path in made:
         print(f"created {path}")
     if not made:

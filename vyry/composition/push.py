@@ -1,7 +1,6 @@
 """Push: the providers that the settings name, each in a pool of its own."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from vyry.clock import Clock
 from vyry.delivery.push.apns import APNS_URL, ApnsKey, ApnsPusher
@@ -11,6 +10,7 @@ from vyry.delivery.push.web_push_crypto import VapidSigner, create_vapid_key
 from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTargets
 from vyry.devices.push_wakeups import DisabledPusher, Pusher, PushPool, WakeupSender
+from vyry.settings.push import vapid_path
 from vyry.settings.settings import Role, Settings
 from vyry.storage.push import TortoisePushTargets, TortoiseWakeups
 from vyry.telemetry import log
@@ -28,14 +28,9 @@ class PushServices:
     wakeups: WakeupSender
 
 
-def vapid_path(settings: Settings) -> Path:
-    """The file of the key that signs Web Push."""
-    return settings.vapid_key_file or settings.data_dir / "vapid-key"
-
-
 def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | None:
     """The key of Web Push, which `vyry start` creates. None, with a log line, where there is no file."""
-    path = vapid_path(settings)
+    path = vapid_path(settings.vapid_key_file, settings.data_dir)
     if role is Role.START:
         create_vapid_key(path)
     if not path.exists():

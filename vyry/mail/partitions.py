@@ -3,9 +3,11 @@
 The database decides how many partitions there are, which worker each of them should have, and which it has. No promise about mail depends on any of it.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import cached_property
 from typing import Final
 from uuid import UUID
 
@@ -82,9 +84,9 @@ class Partition:
         return IDLE_LOAD + max(self.received_per_second, self.deposited_per_second)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """All workers and all partitions."""
+    """All workers and all partitions. It has no slots, because it remembers what it has computed."""
 
     #: The time of the database when it was read.
     seen_at: datetime
@@ -93,19 +95,21 @@ class Cluster:
     partitions: tuple[Partition, ...]
     #: Rises each time the number of partitions changes.
     generation: int
+    #: Whether all waiting mail was counted; otherwise at least so much waits.
+    is_count_complete: bool = True
 
     def is_alive(self, worker: Worker) -> bool:
         """Whether its heartbeat is recent."""
         return (self.seen_at - worker.heartbeat_at).total_seconds() <= WORKER_LOST_SECONDS
 
-    @property
+    @cached_property
     def live_workers(self) -> tuple[Worker, ...]:
         """The workers with a recent heartbeat."""
         return tuple(worker for worker in self.workers if self.is_alive(worker))
 
     def state_of(self, partition: Partition) -> PartitionState:
         """The worst state that applies."""
-        if partition.owner not in {worker.name for worker in self.live_workers}:
+        if partition.owner not in self.load_by_worker:
             return PartitionState.ORPHANED
         last = partition.last_record_at or partition.assigned_at
         is_reading = last is None or (self.seen_at - last).total_seconds() <= STALLED_SECONDS
@@ -113,8 +117,13 @@ class Cluster:
             return PartitionState.STALLED
         return PartitionState.LATE if partition.oldest_seconds > LATE_SECONDS else PartitionState.OK
 
-    @property
-    def load_by_worker(self) -> dict[str, float]:
+    @cached_property
+    def receivers(self) -> tuple[Worker, ...]:
+        """The live workers that may get partitions."""
+        return tuple(worker for worker in self.live_workers if not worker.is_draining)
+
+    @cached_property
+    def load_by_worker(self) -> Mapping[str, float]:
         """The load of each live worker."""
         found = {worker.name: 0.0 for worker in self.live_workers}
         for each in self.partitions:
@@ -124,6 +133,11 @@ class Cluster:
 
     @property
     def skew(self) -> float:
-        """The load of the busiest live worker divided by the mean; 1 when all have the same, or without workers."""
-        loads = list(self.load_by_worker.values())
-        return max(loads) * len(loads) / sum(loads) if loads and sum(loads) else 1.0
+        """The load of the busiest worker divided by the mean; 1 when all have the same, or without workers. Draining workers do not count."""
+        loads = self.load_by_worker
+        return skew_of([loads[worker.name] for worker in self.receivers])
+
+
+def skew_of(loads: Sequence[float]) -> float:
+    """The highest load divided by the mean."""
+    return max(loads) * len(loads) / sum(loads) if loads and sum(loads) else 1.0

@@ -35,6 +35,11 @@ def _hosts(value: object) -> object:
     return names
 
 
+def vapid_path(given: Path | None, data_dir: Path) -> Path:
+    """The file of the key that signs Web Push: VYRY_VAPID_KEY_FILE, or one in the data folder."""
+    return given or data_dir / "vapid-key"
+
+
 def _service(value: str) -> str:
     if not re.fullmatch(r"https?://[^/?#@\s]+", value):
         raise ValueError("must be an address such as https://api.sandbox.push.apple.com")

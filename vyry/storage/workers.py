@@ -102,7 +102,9 @@ class TortoiseWorkers:
             # A write first, because it makes this transaction the only writer on SQLite.
             await fetch(tx, _LOCK_WORKER, worker.name)
             moment = await database_now(tx)
-            before = {row.number: row for row in await PartitionRow.filter(number__in=list(numbers))}
+            # Locked, so that a wish that an operator writes meanwhile is not overwritten.
+            found = PartitionRow.filter(number__in=list(numbers)).order_by("number").select_for_update()
+            before = {row.number: row for row in await found}
             workers = {row.name: row for row in await WorkerRow.all()}
             rows = [_taken(before.get(number), number, worker.name, moment) for number in sorted(numbers)]
             await PartitionRow.bulk_create(rows, on_conflict=["number"], update_fields=_TAKEN)
