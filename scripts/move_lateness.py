@@ -165,14 +165,15 @@ def table(lateness: Sequence[Lateness], events: Mapping[str, int]) -> Iterator[s
     by_kind: dict[str, list[Lateness]] = defaultdict(list)
     for each in lateness:
         by_kind[each.kind].append(each)
-    yield "| event | times | envelopes | p99 | worst | of it until the deposit | later than 1 s |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| event | times | envelopes | median | p99 | worst | of it until the deposit | later than 1 s |"
+    yield "|---|---|---|---|---|---|---|---|"
     for kind, some in sorted(by_kind.items(), key=lambda item: (item[0] != QUIET, item[0])):
         some.sort(key=lambda each: each.seconds)
-        worst, p99 = some[-1], some[int(len(some) * 0.99)]
+        middle, p99, worst = (some[int((len(some) - 1) * share)] for share in (0.5, 0.99, 1))
         late = sum(each.seconds > BOUND_SECONDS for each in some)
-        cells = (kind, events.get(kind, 0), f"{len(some):,}", f"{p99.seconds:.2f} s", f"{worst.seconds:.2f} s")
-        yield "| " + " | ".join(map(str, (*cells, f"{worst.deposit_seconds:.2f} s", late))) + " |"
+        seconds = (middle.seconds, p99.seconds, worst.seconds, worst.deposit_seconds)
+        cells = (kind, events.get(kind, 0), f"{len(some):,}", *(f"{each:.2f} s" for each in seconds), late)
+        yield "| " + " | ".join(map(str, cells)) + " |"
 
 
 def late_lines(lateness: Sequence[Lateness]) -> Iterator[str]:

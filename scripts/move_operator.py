@@ -65,7 +65,7 @@ class Operator:
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=None,
         )
         end_with_parent(process.pid)
         return process

@@ -15,6 +15,8 @@ from vyry.telemetry import OLDEST_UNDEPOSITED, WORKERS_ALIVE, log
 
 
 CHECK_SECONDS: Final = 1.0
+#: So many checks in a row must find none: a worker that starts writes its first heartbeat within a second.
+MISSES: Final = 2
 
 
 class WorkerWatch:
@@ -25,6 +27,7 @@ class WorkerWatch:
         self._upkeep = upkeep
         #: Before the first check there may be workers, and the overdue check finds what they leave.
         self.is_any_alive = True
+        self._misses = 0
 
     async def run(self) -> Never:
         """Check until cancelled. While the database is down no process deposits, so what was found before stays."""
@@ -37,14 +40,13 @@ class WorkerWatch:
         """Check once. Raises Unavailable."""
         count = await self._count_live()
         WORKERS_ALIVE.set(count)
-        if not count:
-            # Otherwise the sweepers of the workers measure.
-            await report_backlog(self._upkeep)
-        if bool(count) == self.is_any_alive:
-            return
-        self.is_any_alive = bool(count)
-        if count:
+        self._misses = 0 if count else self._misses + 1
+        if not self.is_any_alive and count:
             OLDEST_UNDEPOSITED.set(0)
             log.info("workers_alive", count=count)
-        else:
+        elif self._misses == MISSES:
             log.error("no_worker_alive")
+        self.is_any_alive = self._misses < MISSES
+        if not self.is_any_alive:
+            # Otherwise the sweepers of the workers measure.
+            await report_backlog(self._upkeep)

@@ -37,15 +37,16 @@ async def room() -> AsyncIterator[MailStoreHarness]:
 
 
 async def test_the_loss_and_the_return_of_all_workers_are_one_log_line_each(room: MailStoreHarness) -> None:
-    watch = WorkerWatch(Heartbeats(2, 0, 0, 1, 1).count, room.upkeep)
+    watch = WorkerWatch(Heartbeats(2, 0, 1, 0, 0, 0, 1, 1).count, room.upkeep)
     seen = []
 
     with structlog.testing.capture_logs() as lines:
-        for _ in range(5):
+        for _ in range(8):
             await watch.check()
             seen.append((watch.is_any_alive, WORKERS_ALIVE._value.get()))
 
-    assert seen == [(True, 2), (False, 0), (False, 0), (True, 1), (True, 1)]
+    assert [alive for alive, _ in seen] == [True, True, True, True, False, False, True, True]
+    assert [count for _, count in seen] == [2, 0, 1, 0, 0, 0, 1, 1]
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("no_worker_alive", "error"),
         ("workers_alive", "info"),
@@ -55,7 +56,8 @@ async def test_the_loss_and_the_return_of_all_workers_are_one_log_line_each(room
 async def test_without_workers_the_web_node_measures_the_oldest_undeposited_envelope(room: MailStoreHarness) -> None:
     await room.post(make_message(await room.add_mailbox()))
     room.clock.advance(seconds=7)
-    watch, measured = WorkerWatch(Heartbeats(0, 1).count, room.upkeep), []
+    watch, measured = WorkerWatch(Heartbeats(0, 0, 1).count, room.upkeep), []
+    await watch.check()
 
     for _ in range(2):
         await watch.check()
@@ -68,7 +70,7 @@ async def test_a_database_that_is_down_says_nothing_about_workers(
     room: MailStoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_watch, "CHECK_SECONDS", 0.001)
-    heartbeats = Heartbeats(0, None, None)
+    heartbeats = Heartbeats(0, 0, None, None)
     watch = WorkerWatch(heartbeats.count, room.upkeep)
 
     running = asyncio.create_task(watch.run())
