@@ -91,8 +91,13 @@ class Lateness:
     by_role: str
     #: Seconds from the begin of its event to its commit, or to its delivery if it committed before the event.
     offset: float
-    #: How long the load itself stood still meanwhile.
+    #: How long the load itself stood still meanwhile: that is the lateness of the device, not of the node.
     pause_seconds: float
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the node broke the bound."""
+        return self.seconds - self.pause_seconds > BOUND_SECONDS
 
     def __str__(self) -> str:
         later = self.seconds - self.deposit_seconds
@@ -135,7 +140,7 @@ def measure(records: Records, stations: Mapping[str, Stations], timeline: Timeli
         seconds = max(0.0, entry.at - begin)
         until_deposit = max(0.0, (found.deposited or entry.at) - begin)
         kind, offset = timeline.during(found.committed, entry.at)
-        paused = pauses.between(begin, entry.at) if seconds > BOUND_SECONDS / 2 else 0.0
+        paused = pauses.between(begin, entry.at) if seconds > BOUND_SECONDS else 0.0
         yield Lateness(kind, seconds, min(seconds, until_deposit), found.by_role, offset, paused)
 
 
@@ -170,7 +175,7 @@ def table(lateness: Sequence[Lateness], events: Mapping[str, int]) -> Iterator[s
     for kind, some in sorted(by_kind.items(), key=lambda item: (item[0] != QUIET, item[0])):
         some.sort(key=lambda each: each.seconds)
         middle, p99, worst = (some[int((len(some) - 1) * share)] for share in (0.5, 0.99, 1))
-        late = sum(each.seconds > BOUND_SECONDS for each in some)
+        late = sum(each.is_late for each in some)
         seconds = (middle.seconds, p99.seconds, worst.seconds, worst.deposit_seconds)
         cells = (kind, events.get(kind, 0), f"{len(some):,}", *(f"{each:.2f} s" for each in seconds), late)
         yield "| " + " | ".join(map(str, cells)) + " |"
@@ -180,7 +185,7 @@ def late_lines(lateness: Sequence[Lateness]) -> Iterator[str]:
     """The latest of each kind of event that were later than the bound."""
     late: dict[str, list[Lateness]] = defaultdict(list)
     for each in lateness:
-        if each.seconds > BOUND_SECONDS:
+        if each.is_late:
             late[each.kind].append(each)
     for some in late.values():
         some.sort(key=lambda each: -each.seconds)

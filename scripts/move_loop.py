@@ -87,6 +87,16 @@ async def sign_up_devices(load: Load, cluster: Cluster, count: int) -> None:
                 device.peers.append(Peer(peer, pair.conversation_id))
 
 
+@contextmanager
+def collector_disabled() -> Iterator[None]:
+    """Without Python's garbage collector: a collection would stop the load for longer the more history there is."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 async def report_progress(load: Load, events: Events) -> None:
     """A line each ten seconds, until cancelled."""
     began, before = time.monotonic(), 0
@@ -105,8 +115,6 @@ async def report_progress(load: Load, events: Events) -> None:
 async def drive(plan: Plan, load: Load, events: Events) -> float:
     """Connect, post while the events happen, and wait for the rest; returns the envelopes carried per second."""
     kinds = list(plan.kinds) or list(events.actions)
-    # A collection would stop the load for as long as its history is large.
-    gc.disable()
     async with asyncio.TaskGroup() as tasks:
         background = [tasks.create_task(device.listen()) for device in load.devices]
         background += [tasks.create_task(load.watch_pauses()), tasks.create_task(report_progress(load, events))]
@@ -132,7 +140,8 @@ async def run(
     await sign_up_devices(load, cluster, plan.devices)
     workers = {worker.environment["VYRY_WORKER_NAME"]: worker for worker in cluster.workers}
     events = Events(cluster, workers, PARTITIONS, new_worker, random.Random(plan.seed), plan.haste)
-    carried = await drive(plan, load, events)
+    with collector_disabled():
+        carried = await drive(plan, load, events)
     assert isinstance(cluster.postgres, ObservedPostgres)
     stations = await cluster.postgres.stations()
     lateness = list(measure(load.records, stations, events.timeline))
