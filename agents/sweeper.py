@@ -13,13 +13,14 @@ from typing import Final, Never
 from vyry.clock import Clock
 from vyry.errors import Unavailable
 from vyry.kernel.backoff import jittered
+from vyry.mail.overdue import report_backlog
 from vyry.mail.routing import DepositQueue
 from vyry.mail.store import OUTCOME_DAYS, MailUpkeep
 from vyry.outage import OutageTracker
-from vyry.telemetry import MAILBOX_DEPTH, OLDEST_UNDEPOSITED, SWEEPER_FOUND, log
+from vyry.telemetry import SWEEPER_FOUND, log
 
 
-SWEEP_SECONDS: Final = 0.25
+SWEEP_SECONDS: Final = 0.2
 EXPIRE_SECONDS: Final = 5.0
 RETIRE_SECONDS: Final = 60.0
 MEASURE_SECONDS: Final = 10.0
@@ -60,7 +61,8 @@ class Sweeper:
             *tasks,
         )
         self._sweep_requested = asyncio.Event()
-        self._outage = OutageTracker("database")
+        # Once the database is up again, mail waits no longer than that.
+        self._outage = OutageTracker("database", longest_seconds=0.5)
 
     def request_sweep(self) -> None:
         """Sweep at once, after a rebalance: work records on their way to the old owner of a partition may be lost."""
@@ -110,7 +112,5 @@ class Sweeper:
         )
 
     async def _measure(self) -> int:
-        depth, oldest_seconds = await self._upkeep.measure_backlog()
-        MAILBOX_DEPTH.set(depth)
-        OLDEST_UNDEPOSITED.set(oldest_seconds)
+        await report_backlog(self._upkeep)
         return 0

@@ -52,10 +52,14 @@ MAILBOX_DEPTH: Final = Gauge("vyry_mailbox_depth", "Deposited entries that wait 
 OLDEST_UNDEPOSITED: Final = Gauge(
     "vyry_oldest_undeposited_seconds", "Age of the oldest accepted envelope that is not deposited yet."
 )
+WORKERS_ALIVE: Final = Gauge("vyry_workers_alive", "Workers with a recent heartbeat.")
 PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Work records not yet consumed, per partition.", ["partition"])
 POISONED_MAILBOXES: Final = Counter("vyry_poisoned_mailboxes", "Deposits that failed for one mailbox alone.")
 REJECTED_WORK_RECORDS: Final = Counter("vyry_rejected_work_records", "Work records that are malformed.")
 SWEEPER_FOUND: Final = Counter("vyry_sweeper_found", "Mailboxes with undeposited envelopes that the sweeper found.")
+OVERDUE_FOUND: Final = Counter(
+    "vyry_overdue_found", "Mailboxes with a reader on this node whose envelopes no worker deposited in time."
+)
 OTP_SENT: Final = Counter(
     "vyry_otp_sent", "One-time codes handed to the sender: sent, failed, or unclear.", ["outcome"]
 )

@@ -40,6 +40,18 @@ async def test_numbered_mail_is_not_told_as_unnumbered(mail_harness: MailStoreHa
     assert await mail_harness.upkeep.find_unnumbered(NOON + timedelta(hours=1), 100) == [bo]
 
 
+async def test_of_some_mailboxes_those_with_old_unnumbered_mail_are_selected(mail_harness: MailStoreHarness) -> None:
+    late, later, numbered, other, empty = [await mail_harness.add_mailbox() for _ in range(5)]
+    await mail_harness.post(make_message(late, numbered, other), make_message(late))
+    await mail_harness.post(make_message(later, at=NOON + timedelta(seconds=9)))
+    await mail_harness.store.deposit([numbered])
+
+    asked = [late, later, numbered, empty]
+    found = await mail_harness.upkeep.select_unnumbered(asked, NOON + timedelta(seconds=9))
+
+    assert found == [late]
+
+
 async def test_numbered_envelopes_past_their_expiry_become_losses(mail_harness: MailStoreHarness) -> None:
     box = await mail_harness.add_mailbox()
     await mail_harness.post(make_message(box, lifetime=timedelta(seconds=5)), make_message(box, text=b"fresh"))

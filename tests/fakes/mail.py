@@ -174,6 +174,10 @@ class MemoryMailUpkeep:
         }
         return sorted((key for key, at in oldest.items() if at < older_than), key=lambda key: oldest[key])[:limit]
 
+    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
+        found = await self.find_unnumbered(older_than, len(self.room.mailboxes))
+        return [mailbox for mailbox in found if mailbox in mailboxes]
+
     async def expire(self, now: datetime, limit: int) -> int:
         entries = (entry for box in self.room.mailboxes.values() for entry in box.entries.values())
         late = [entry for entry in entries if entry.loss is None and entry.expires_at <= now][:limit]

@@ -17,7 +17,7 @@ from tests.support.certificates import CertificateAuthority
 from vyry.accounts.phone import fingerprint
 from vyry.cli.main import main
 from vyry.clock import SystemClock
-from vyry.kafka.work_topic import ensure_topic
+from vyry.kafka.topic import ensure_topic
 from vyry.storage.database import open_database
 from vyry.storage.peppers import PepperEntry, add_first_pepper
 

@@ -3,14 +3,25 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
 
 import aiohttp
 import pytest
 
+from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Redis, free_port
 from vyry.kafka.topic import ensure_topic
+from vyry.mail.partitions import WORKER_LOST_SECONDS
+from vyry.mail.workers import WorkerIdentity
 from vyry.operator.admin_server import serve_admin
-from vyry.operator.health import CACHE_SECONDS, Health
+from vyry.operator.health import CACHE_SECONDS, Health, probe
+from vyry.storage.database import open_database
+from vyry.storage.partition_models import WorkerRow
+from vyry.storage.workers import TortoiseWorkers
+
+
+WORKER = WorkerIdentity(name="one", host="one.example", version="1.0", boot=uuid4())
 
 
 @pytest.fixture
@@ -24,13 +35,39 @@ async def test_every_service_that_answers_is_up(
 ) -> None:
     url = f"{kafka_url}/{topic_prefix}"
     await ensure_topic(url, partitions=3)
+    async with open_database(postgres_url):
+        await TortoiseWorkers().claim(WORKER)
 
     found = await Health(postgres_url, redis_url, url).check()
 
     assert [(each.name, each.is_up, each.is_needed, each.problem) for each in found] == [
-        ("database", True, True, ""), ("redis", True, False, ""), ("kafka", True, False, ""),
+        ("database", True, True, ""), ("redis", True, False, ""), ("kafka", True, False, ""), ("workers", True, False, ""),
     ]  # fmt: skip
-    assert found[2].version == "Kafka, 1 brokers, 3 partitions"
+    assert [each.version for each in found[2:]] == ["Kafka, 1 brokers, 3 partitions", "1 of 1 workers"]
+
+
+async def test_an_installation_without_a_live_worker_is_told_what_to_do(postgres_url: str, kafka_url: str) -> None:
+    async with open_database(postgres_url):
+        await TortoiseWorkers().claim(WORKER)
+        row = await WorkerRow.get(name=WORKER.name)
+        await WorkerRow.all().update(heartbeat_at=row.heartbeat_at - timedelta(seconds=WORKER_LOST_SECONDS + 1))
+
+    found = await Health(postgres_url, None, kafka_url).check()
+
+    assert (found[2].name, found[2].is_needed, found[2].is_up) == ("workers", False, False)
+    assert found[2].problem == "no worker lives: start `vyry worker`"
+
+
+async def test_partitions_without_a_leader_are_counted() -> None:
+    problem = ""
+    with KafkaCluster() as kafka:
+        await ensure_topic(kafka.url, partitions=6, replication=1)
+        await asyncio.to_thread(kafka.brokers[2].kill)
+        async with asyncio.timeout(40):
+            while "no leader" not in problem:
+                problem = (await probe("sqlite://unused.db", None, kafka.url))[1].problem
+
+    assert problem == "2 of 6 partitions have no leader: start the missing brokers"
 
 
 async def test_a_broker_without_the_topic_is_told_what_to_do(
@@ -58,7 +95,7 @@ async def test_services_that_say_nothing_are_away_within_their_time(sqlite_url: 
     took = time.monotonic() - began
     silence.set()
     server.close()
-    assert [each.is_up for each in found] == [False, False, False]
+    assert [each.is_up for each in found] == [False] * 4
     assert took < 3
     assert "hunter2" not in repr(found)
 

@@ -223,7 +223,7 @@ async def test_what_is_past_its_expiry_comes_as_a_tombstone(mailbox_harness: Mai
 async def test_a_long_poll_is_woken_by_a_post(mailbox_harness: MailboxHarness) -> None:
     await mailbox_harness.bo.collect()
     poll = asyncio.create_task(mailbox_harness.bo.collect(wait=30))
-    await wait_until(lambda: bool(mailbox_harness.house.socket_hub.collector._polls))
+    await wait_until(lambda: bool(mailbox_harness.house.socket_hub.collector.polls))
 
     await mailbox_harness.ann.post(mailbox_harness.together, mailbox_harness.bo, b"news")
 
@@ -239,7 +239,7 @@ async def test_a_long_poll_without_news_ends_empty(mailbox_harness: MailboxHarne
 
 
 async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mailbox_harness: MailboxHarness) -> None:
-    polls = mailbox_harness.house.socket_hub.collector._polls
+    polls = mailbox_harness.house.socket_hub.collector.polls
     older = asyncio.create_task(mailbox_harness.page("?wait=30"))
     await wait_until(lambda: bool(polls))
     first = next(iter(polls.values()))
@@ -256,7 +256,7 @@ async def test_of_the_long_polls_of_a_device_only_the_newest_waits(mailbox_harne
 
 async def test_a_draining_node_lets_long_polls_go(mailbox_harness: MailboxHarness) -> None:
     poll = asyncio.create_task(mailbox_harness.page("?wait=30"))
-    await wait_until(lambda: bool(mailbox_harness.house.socket_hub.collector._polls))
+    await wait_until(lambda: bool(mailbox_harness.house.socket_hub.collector.polls))
 
     await mailbox_harness.house.socket_hub.drain()
 

@@ -74,6 +74,7 @@ async def use_every_statement(room: MailStoreHarness) -> None:
     for entry in deposited:
         await room.acknowledge(entry.mailbox, entry.seq, entry.head)
     await room.upkeep.find_unnumbered(NOON, 10)
+    await room.upkeep.select_unnumbered([ann, bo], NOON)
     await room.upkeep.load_outcomes([(ann, message.message_id)])
 
 

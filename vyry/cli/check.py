@@ -11,7 +11,7 @@ from vyry.cli.checks.database import check_database
 from vyry.cli.checks.finding import Finding
 from vyry.cli.checks.machine import check_machine
 from vyry.cli.checks.production import ProductionOptions, check_production
-from vyry.cli.checks.services import check_services
+from vyry.cli.checks.services import check_services, check_topic
 from vyry.cli.command_line import Flag, JsonFlag
 from vyry.settings.settings import Role, SettingsError, load_settings
 from vyry.storage.database import is_postgres
@@ -63,5 +63,5 @@ async def _run_checks(options: ProductionOptions | None) -> list[Finding]:
         services = await check_services(settings)
         found += services
         if services[0].state == "ok":
-            found += await check_database(settings)
+            found += [*await check_database(settings), *await check_topic(settings)]
     return found + (await check_production(settings, options) if options is not None else [])

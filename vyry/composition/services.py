@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -58,9 +59,11 @@ from vyry.local_limits import BucketLimiter
 from vyry.mail.depositing import Depositor
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import NoticePoster
+from vyry.mail.overdue import OverdueMail
 from vyry.mail.posting import Posting
 from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
+from vyry.mail.worker_watch import WorkerWatch
 from vyry.mail.workers import WorkerStore
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
@@ -157,13 +160,15 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
             services.claim_ledger.run,
             services.clock_monitor.run,
         ]
-        remote = (infrastructure.notifier, infrastructure.work_topic)
-        loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic)]
+        remote = (infrastructure.notifier, infrastructure.work_topic, infrastructure.workers)
+        loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic | WorkerWatch)]
         if redis is not None and infrastructure.slots is not None:
             loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
             loops.append(partial(infrastructure.slots.run, services.connection_slots.device_slots))
         if role is not Role.WORKER:
             loops.append(services.secret_reloader.run)
+        if role is Role.WEB:
+            loops.append(_overdue_mail(settings, services).run)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in running])
@@ -277,6 +282,16 @@ def _posting(shared: SharedServices) -> Posting:
         router=shared.router,
         clock=shared.clock,
         max_life_seconds=shared.settings.max_life_seconds,
+    )
+
+
+def _overdue_mail(settings: Settings, services: Services) -> OverdueMail:
+    return OverdueMail(
+        services.mail_store.upkeep,
+        depositor=services.depositor,
+        sockets=services.sockets,
+        clock=services.clock,
+        handover_time=timedelta(milliseconds=settings.handover_ms),
     )
 
 

@@ -29,8 +29,9 @@ from vyry.limits import Quota, QuotaWindow, Unlimited, apply_overrides
 from vyry.local_limits import BucketLimiter
 from vyry.mail.depositing import Depositor
 from vyry.mail.notices import NoticePoster
-from vyry.mail.routing import CacheInvalidation, NodeSockets, Router
+from vyry.mail.routing import CacheInvalidation, NodeSockets, Router, WorkerInProcess
 from vyry.mail.store import MailStore
+from vyry.mail.worker_watch import WorkerWatch
 from vyry.operator.restore_marker import RestoreMarkerFile, TortoiseRestoreMarkers
 from vyry.operator.secret_files import read_peppers, read_signing_keys
 from vyry.redis.guard import RedisGuard
@@ -46,6 +47,7 @@ from vyry.storage.attachment_disk import DiskParts
 from vyry.storage.attachment_s3 import S3Location, open_s3_parts
 from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.deferred_notices import TortoiseDeferredNotices
+from vyry.storage.live_workers import count_live_workers
 from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.otp import TortoiseOtp
 from vyry.storage.partitions import PartitionStore
@@ -67,6 +69,7 @@ class Infrastructure:
     redis: RedisGuard | None
     notifier: InProcessNotifier | RedisNotifier
     work_topic: InProcessWorkTopic | KafkaWorkTopic
+    workers: WorkerInProcess | WorkerWatch
     #: None for a node that runs alone.
     slots: RedisConnectionSlots | None
 
@@ -123,7 +126,12 @@ def build_shared_services(settings: Settings, infrastructure: Infrastructure, cl
     pepper = Pepper(peppers, min(peppers))
     statuses = DeviceStatusCache(stores.sessions, clock)
     depositor = Depositor(mail_store, notifier=notifier, sockets=infrastructure.sockets)
-    router = Router(infrastructure.work_topic, depositor=depositor, sockets=infrastructure.sockets)
+    router = Router(
+        infrastructure.work_topic,
+        depositor=depositor,
+        sockets=infrastructure.sockets,
+        workers=infrastructure.workers,
+    )
     return SharedServices(
         settings=settings,
         stores=stores,
@@ -174,6 +182,7 @@ def build_infrastructure(settings: Settings, mail_store: MailStore, redis: Redis
         if redis is None
         else RedisNotifier(redis, sockets=sockets, on_presence=on_presence, node=node),
         work_topic=InProcessWorkTopic() if url is None else KafkaWorkTopic(url, PartitionStore().read_map),
+        workers=WorkerInProcess() if url is None else WorkerWatch(count_live_workers, mail_store.upkeep),
         slots=None if redis is None else RedisConnectionSlots(redis, limit_keys(settings)),
     )
 

@@ -32,11 +32,27 @@ class WorkTopic(Protocol):
         ...
 
 
+class WorkerLiveness(Protocol):
+    """Whether workers read the work topic."""
+
+    @property
+    def is_any_alive(self) -> bool:
+        """Whether at least one worker lives, as far as this process knows."""
+        ...
+
+
+class WorkerInProcess:
+    """WorkerLiveness of a process that is a worker itself."""
+
+    is_any_alive: Final = True
+
+
 class LocalSockets(Protocol):
     """The sockets of this process, as the router, the depositor and the notifier see them; called in its event loop."""
 
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        """Whether a socket or a long poll of this process waits for this mailbox."""
+    @property
+    def readers(self) -> Collection[MailboxKey]:
+        """The mailboxes for which a socket or a long poll of this process waits, at any time; `in` costs little."""
         ...
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
@@ -71,9 +87,7 @@ class LocalSockets(Protocol):
 class NoSockets:
     """LocalSockets of a process without any: no mailbox has a reader here, and hints are dropped."""
 
-    def has_reader(self, mailbox: MailboxKey) -> bool:  # noqa: ARG002 - the protocol's signature, here and below
-        """Never."""
-        return False
+    readers: Collection[MailboxKey] = ()
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """Keep nothing."""
@@ -164,25 +178,37 @@ class DepositQueue(Protocol):
 
 
 class Router:
-    """Route: a mailbox with a reader on this node goes to its depositor, every other one into a work record."""
+    """Route: a mailbox with a reader on this node goes to its depositor, every other one into a work record.
 
-    def __init__(self, work_topic: WorkTopic, *, depositor: DepositQueue, sockets: NodeSockets) -> None:
+    While no worker lives, or Kafka is down, this node deposits for all mailboxes of its posts.
+    """
+
+    def __init__(
+        self,
+        work_topic: WorkTopic,
+        *,
+        depositor: DepositQueue,
+        sockets: NodeSockets,
+        workers: WorkerLiveness | None = None,
+    ) -> None:
         self._work_topic = work_topic
         self._depositor = depositor
         self._sockets = sockets
+        self._workers = workers or WorkerInProcess()
 
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
         """Route stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""
         began, local_sockets = time.perf_counter(), self._sockets.current
+        readers, has_worker = local_sockets.readers, self._workers.is_any_alive
         here: list[MailboxKey] = []
         count = 0
         for mailbox, number, packed in copies:
             count += 1
-            if local_sockets.has_reader(mailbox):
+            if mailbox in readers:
                 local_sockets.cache_envelope(number, packed)
                 here.append(mailbox)
-            else:
-                self._work_topic.add(mailbox)
+            elif not (has_worker and self._work_topic.add(mailbox)):
+                here.append(mailbox)
         if here:
             self._depositor.add(here)
         record("route", count, time.perf_counter() - began)

@@ -267,6 +267,10 @@ class MailUpkeep(Protocol):
         """Mailboxes with undeposited envelopes that were accepted before that moment, oldest first."""
         ...
 
+    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
+        """Those of these mailboxes with undeposited envelopes that were accepted before that moment."""
+        ...
+
     async def expire(self, now: datetime, limit: int) -> int:
         """Turn at most `limit` deposited envelopes past their expiry into LossReason.EXPIRED; returns how many."""
         ...

@@ -1,4 +1,4 @@
-"""The state of the database, Redis and Kafka, for /ready and `vyry check`. Each probe opens a connection and takes at most 2 s.
+"""The state of the database, Redis, Kafka and the workers, for /ready and `vyry check`. Each probe opens a connection and takes at most 2 s.
 
 A `problem` is a text for the operator; it contains no address, user or secret.
 """
@@ -20,6 +20,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from vyry.kafka.url import client_options, topic_name
+from vyry.mail.partitions import WORKER_LOST_SECONDS
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
 from vyry.telemetry import DEPENDENCY_UP
@@ -28,12 +29,15 @@ from vyry.telemetry import DEPENDENCY_UP
 PROBE_TIMEOUT_SECONDS: Final = 2.0
 #: /ready needs no token: however often it is requested, the services are probed once in this time.
 CACHE_SECONDS: Final = 1.0
+_WORKERS_SQL: Final = """
+SELECT count(*) FILTER (WHERE heartbeat_at >= clock_timestamp() - make_interval(secs => $1)) AS alive, count(*) AS known FROM workers"""
 _PROBLEM_TEXTS: Final[Mapping[type[Exception], str]] = {
     ssl.SSLCertVerificationError: "the node does not trust its certificate",
     socket.gaierror: "the name of its host is not known",
     TimeoutError: f"it did not answer within {PROBE_TIMEOUT_SECONDS:.0f} s",
     asyncpg.InvalidAuthorizationSpecificationError: "it rejected the user or the password",
     asyncpg.InvalidCatalogNameError: "it has no database of this name",
+    asyncpg.UndefinedTableError: "its tables are missing: run `vyry migrate`",
     AuthenticationError: "it rejected the user or the password",
     ConnectionRefusedError: "nothing listens at its address",
     ResponseError: "it rejected the first command: it may have no database of that number",
@@ -62,7 +66,7 @@ class Health:
         self._turn = asyncio.Lock()
 
     async def check(self) -> list[Dependency]:
-        """The database, then Redis and Kafka if they are configured."""
+        """The database, then Redis, Kafka and the workers if they are configured."""
         async with self._turn:
             if time.monotonic() >= self._until:
                 self._found = await probe(*self._urls)
@@ -78,6 +82,7 @@ async def probe(database: str, redis: str | None = None, kafka: str | None = Non
         ("database", _database, database),
         ("redis", _redis, redis),
         ("kafka", _kafka, kafka),
+        ("workers", _workers, database if kafka and is_postgres(database) else None),
     ]
     return await asyncio.gather(*(_probe(name, ask, url) for name, ask, url in asked if url))
 
@@ -94,13 +99,13 @@ async def _probe(name: str, ask: Callable[[str], Awaitable[str]], url: str) -> D
         sqlite3.Error,
         RedisError,
         KafkaError,
-        _TopicMissing,
+        _UnusableService,
     ) as problem:
         return Dependency(name, is_needed, is_up=False, problem=_describe(problem))
 
 
-class _TopicMissing(Exception):
-    """Kafka is up, but the topic does not exist."""
+class _UnusableService(Exception):
+    """The service answers and cannot be used; the text says why, and what to do."""
 
 
 async def _database(url: str) -> str:
@@ -136,14 +141,30 @@ async def _kafka(url: str) -> str:
         metadata = await client.fetch_all_metadata()
         partitions = metadata.partitions_for_topic(topic_name(url))
         if not partitions:
-            raise _TopicMissing(f"it has no topic {topic_name(url)}: run `vyry migrate`")
+            raise _UnusableService(f"it has no topic {topic_name(url)}: run `vyry migrate`")
+        leaderless = len(partitions) - len(metadata.available_partitions_for_topic(topic_name(url)))
+        if leaderless:
+            raise _UnusableService(
+                f"{leaderless} of {len(partitions)} partitions have no leader: start the missing brokers"
+            )
         return f"Kafka, {len(metadata.brokers())} brokers, {len(partitions)} partitions"
     finally:
         await client.close()
 
 
+async def _workers(url: str) -> str:
+    connection = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_SECONDS)
+    try:
+        (row,) = await connection.fetch(_WORKERS_SQL, WORKER_LOST_SECONDS)
+    finally:
+        connection.terminate()
+    if not row["alive"]:
+        raise _UnusableService("no worker lives: start `vyry worker`")
+    return f"{row['alive']} of {row['known']} workers"
+
+
 def _describe(problem: Exception) -> str:
-    if isinstance(problem, _TopicMissing):
+    if isinstance(problem, _UnusableService):
         return str(problem)
     # Drivers wrap what the operating system reports.
     causes = [each for each in (problem, problem.__cause__, problem.__context__) if each is not None]

@@ -135,7 +135,7 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     #: Of one process.
     max_sockets: int = Field(20_000, ge=1)
     #: How long an envelope may wait for its deposit before the sweeper steps in.
-    handover_ms: int = Field(500, ge=50, le=60_000)
+    handover_ms: int = Field(400, ge=50, le=60_000)
     #: How long an account is shown online after its node has died.
     presence_seconds: int = Field(25, ge=3, le=50)
     #: Partitions of a new Kafka topic; `vyry partitions plan grow` adds some to one that exists.

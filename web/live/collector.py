@@ -34,7 +34,8 @@ class Collector:
     def __init__(self, store: MailStore, sessions: Mapping[MailboxKey, SocketSession]) -> None:
         self._store = store
         self._sessions = sessions
-        self._polls: dict[MailboxKey, LongPoll] = {}
+        #: The long polls of this node.
+        self.polls: dict[MailboxKey, LongPoll] = {}
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
 
@@ -44,8 +45,8 @@ class Collector:
             if mailbox in self._sessions:
                 self._sessions[mailbox].may_have_entries = True
                 self._dirty[mailbox] = None
-            if mailbox in self._polls:
-                self._polls[mailbox].wake_event.set()
+            if mailbox in self.polls:
+                self.polls[mailbox].wake_event.set()
         if self._dirty:
             self._wake.set()
 
@@ -56,20 +57,20 @@ class Collector:
 
     def polled_mailboxes(self, mailboxes: Collection[MailboxKey]) -> set[MailboxKey]:
         """Those of these mailboxes with a long poll on this node."""
-        return self._polls.keys() & mailboxes
+        return self.polls.keys() & mailboxes
 
     @asynccontextmanager
     async def register_poll(self, mailbox: MailboxKey) -> AsyncIterator[LongPoll]:
         """Register a long poll of this device. An older one in this process ends: a device has at most one."""
-        if (older := self._polls.get(mailbox)) is not None:
+        if (older := self.polls.get(mailbox)) is not None:
             older.is_displaced = True
             older.wake_event.set()
-        poll = self._polls[mailbox] = LongPoll()
+        poll = self.polls[mailbox] = LongPoll()
         try:
             yield poll
         finally:
-            if self._polls.get(mailbox) is poll:
-                del self._polls[mailbox]
+            if self.polls.get(mailbox) is poll:
+                del self.polls[mailbox]
 
     async def run(self) -> None:
         """Read until cancelled."""

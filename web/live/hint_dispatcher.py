@@ -1,7 +1,8 @@
 """Hints about mail, from this node's deposits and from other nodes, dispatched to sockets and long polls."""
 
+from collections import ChainMap
 from collections.abc import Collection, MutableMapping, Sequence
-from typing import Final, Protocol, assert_never
+from typing import Any, Final, Protocol, assert_never
 from uuid import UUID
 
 import msgpack
@@ -47,13 +48,11 @@ class HintDispatcher:
     ) -> None:
         self._sessions = sessions
         self._collector = collector
+        #: See LocalSockets.
+        self.readers: Collection[MailboxKey] = ChainMap[MailboxKey, Any](sessions, collector.polls)
         self._delivery = delivery
         self._caches = caches
         self._cached_envelopes: LruCache[int, bytes] = LruCache(MAX_CACHED_BYTES, len)
-
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        """See LocalSockets."""
-        return mailbox in self._sessions or bool(self._collector.polled_mailboxes((mailbox,)))
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         """See LocalSockets."""

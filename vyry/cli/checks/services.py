@@ -5,39 +5,35 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from aiokafka.client import AIOKafkaClient
-from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
 from pydantic import SecretStr
 
 from vyry.cli.checks.finding import Finding
-from vyry.kafka.url import parse_brokers, topic_name
-from vyry.kafka.work_topic import client_options
+from vyry.errors import Unavailable
+from vyry.kafka.topic import REPLICATION, TopicState, read_topic
+from vyry.kafka.url import parse_brokers
 from vyry.operator.health import Dependency, probe
+from vyry.operator.topic_map import map_differences
 from vyry.settings.settings import Settings
+from vyry.storage.database import open_database
+from vyry.storage.partitions import PartitionStore
 
 
 _CONNECT_TIMEOUT_SECONDS: Final = 2.0
-#: With fewer copies of a partition the death of one broker stops its work records; the sweeper then deposits, up to a second later.
-_WANTED_REPLICAS: Final = 3
 _SETTINGS: Final = {"database": "DATABASE_URL", "redis": "REDIS_URL", "kafka": "KAFKA_URL"}
 _EFFECTS: Final = {
     "database": "Until then requests get 503; no message is lost.",
     "redis": "Until then delivery is slower and WebSocket tickets fail.",
-    "kafka": "Until then the sweeper deposits messages, up to a second later.",
+    "kafka": "Until then web nodes and sweepers deposit messages, some up to a second later.",
+    "workers": "Until then web nodes deposit the messages, and no push is sent.",
 }
 
 
 async def check_services(settings: Settings) -> list[Finding]:
-    """One finding for each service that is configured, and what is wrong with Kafka's brokers and topic. The database comes first."""
-    kafka = _secret_text(settings.kafka_url)
-    found = await probe(settings.database_url.get_secret_value(), _secret_text(settings.redis_url), kafka)
-    findings = [_dependency_finding(each) for each in found]
-    if kafka and any(each.name == "kafka" and each.is_up for each in found):
-        findings += await _check_kafka(
-            kafka, settings.partitions if "partitions" in settings.model_fields_set else None
-        )
-    return findings
+    """One finding for each service that is configured. The database comes first."""
+    url = settings.database_url.get_secret_value()
+    found = await probe(url, _secret_text(settings.redis_url), _secret_text(settings.kafka_url))
+    return [_dependency_finding(each) for each in found]
 
 
 def _secret_text(secret: SecretStr | None) -> str | None:
@@ -48,26 +44,34 @@ def _dependency_finding(service: Dependency) -> Finding:
     if service.is_up:
         return Finding(service.name, "ok", f"{service.version}.")
     problem = f"{service.problem[:1].upper()}{service.problem[1:]}."
-    # A problem after a colon says itself what to do.
-    remedy = "" if "`" in problem else f" Start it, or correct {_SETTINGS[service.name]}."
+    # A colon introduces what to do.
+    remedy = (
+        f" Start it, or correct {_SETTINGS[service.name]}." if service.name in _SETTINGS and ":" not in problem else ""
+    )
     return Finding(service.name, "failed", f"{problem}{remedy} {_EFFECTS[service.name]}")
 
 
-async def _check_kafka(url: str, partitions: int | None) -> list[Finding]:
+async def check_topic(settings: Settings) -> list[Finding]:
+    """The brokers that KAFKA_URL names one by one, and the work topic beside the map of partitions in the database, which must be up."""
+    if settings.kafka_url is None:
+        return []
+    url = settings.kafka_url.get_secret_value()
     unreachable = await _unreachable_brokers(url)
     findings = [
         Finding("kafka", "warning", f"KAFKA_URL names {broker}, which does not answer: start it, or correct the name.")
         for broker in unreachable
     ]
-    client = AIOKafkaClient(**client_options(url), request_timeout_ms=int(_CONNECT_TIMEOUT_SECONDS * 1000))
     try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS * 2):
-            await client.bootstrap()
-            return [*findings, *_topic_findings(await client.fetch_all_metadata(), topic_name(url), partitions)]
-    except (KafkaError, OSError):
-        return [*findings, Finding("kafka", "warning", "The brokers stopped answering. Run `vyry check` again.")]
-    finally:
-        await client.close()
+        topic = await read_topic(url)
+        async with open_database(settings.database_url.get_secret_value()):
+            known = await PartitionStore().read_map()
+    except (KafkaError, OSError, Unavailable):
+        # The probes report what is down.
+        return findings
+    if topic is not None and known is not None:
+        wanted = settings.partitions if "partitions" in settings.model_fields_set else None
+        findings += [Finding("topic", "failed", line) for line in map_differences(known, topic, wanted)]
+    return [*findings, *_replication_findings(topic)]
 
 
 async def _unreachable_brokers(url: str) -> list[str]:
@@ -85,26 +89,11 @@ async def _unreachable_brokers(url: str) -> list[str]:
     return [server for server, answered in zip(servers, answers, strict=True) if not answered]
 
 
-def _topic_findings(metadata: ClusterMetadata, topic: str, wished: int | None) -> Iterator[Finding]:
-    partitions = metadata._partitions.get(topic, {}).values()  # noqa: SLF001 - aiokafka has no public view of the replicas
-    if wished not in (None, len(partitions)):
-        yield Finding(
-            "kafka",
-            "warning",
-            f"{topic} has {len(partitions)} partitions; VYRY_PARTITIONS={wished} counts only when the topic is created.",
-        )
-    leaderless = sorted(each.partition for each in partitions if each.leader == -1)
-    if leaderless:
-        yield Finding(
-            "kafka",
-            "failed",
-            f"No broker leads partition {', '.join(map(str, leaderless))} of {topic}: start the brokers that have its copies. {_EFFECTS['kafka']}",
-        )
-    copies = min((len(each.replicas) for each in partitions), default=0)
-    wanted = min(_WANTED_REPLICAS, len(metadata.brokers()))
-    if copies < wanted:
-        yield Finding(
-            "kafka",
-            "warning",
-            f"{topic} has {copies} copies of each partition on {len(metadata.brokers())} brokers: give it {wanted}, or one broker that dies delays mail.",
-        )
+def _replication_findings(topic: TopicState | None) -> Iterator[Finding]:
+    if topic is None or topic.replication >= min(REPLICATION, topic.brokers):
+        return
+    yield Finding(
+        "topic",
+        "warning",
+        f"{topic.name} has {topic.replication} copies of each partition on {topic.brokers} brokers: with fewer than {min(REPLICATION, topic.brokers)}, one broker that dies delays mail.",
+    )

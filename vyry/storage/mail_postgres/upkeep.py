@@ -35,6 +35,10 @@ class PostgresMailUpkeep:
         rows = await self._mailbox.fetch(_SQL["select_unnumbered"], older_than, limit, limit * _BACKLOG)
         return [row["mailbox"] for row in rows]
 
+    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
+        rows = await self._mailbox.fetch(_SQL["select_unnumbered_of"], list(mailboxes), older_than)
+        return [row["box"] for row in rows]
+
     async def expire(self, now: datetime, limit: int) -> int:
         (size,) = await self._sweep.fetch(_SQL["count_pages"])
         first = self._page if self._page < size["pages"] else 0

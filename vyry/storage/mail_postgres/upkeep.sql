@@ -16,6 +16,11 @@ SELECT mailbox FROM (
 ) x
 GROUP BY mailbox ORDER BY min(accepted_at) LIMIT $2
 
+-- name: select_unnumbered_of
+SELECT k.box FROM unnest($1::bigint[]) k(box) CROSS JOIN LATERAL (
+  SELECT 1 FROM envelope e WHERE e.mailbox = k.box AND e.seq IS NULL AND e.accepted_at < $2 OFFSET 0 LIMIT 1
+) found
+
 -- name: select_expired
 SELECT mailbox, seq FROM envelope
 WHERE ctid >= $1::text::tid AND ctid < $2::text::tid AND loss IS NULL AND seq IS NOT NULL AND expires_at <= $3 LIMIT $4

@@ -44,6 +44,13 @@ class SqliteMailUpkeep:
         )
         return [MailboxKey(key) for (key,) in rows]
 
+    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
+        arguments = [json_list(mailboxes), to_milliseconds(older_than)]
+        rows = await self._reader.run(
+            lambda connection: connection.execute(_SQL["select_unnumbered_of"], arguments).fetchall()
+        )
+        return [MailboxKey(key) for (key,) in rows]
+
     async def expire(self, now: datetime, limit: int) -> int:
         return await self._writer.run(lambda connection: _expire(connection, to_milliseconds(now), limit))
 

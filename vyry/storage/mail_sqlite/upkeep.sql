@@ -8,6 +8,10 @@ FROM mailbox WHERE id = ?
 SELECT mailbox FROM envelope WHERE seq IS NULL AND accepted_at < ?
 GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?
 
+-- name: select_unnumbered_of
+SELECT DISTINCT mailbox FROM envelope
+WHERE seq IS NULL AND mailbox IN (SELECT value FROM json_each(?)) AND accepted_at < ?
+
 -- name: select_expired
 SELECT id, mailbox, content, lane, size, share FROM envelope
 WHERE seq IS NOT NULL AND loss IS NULL AND expires_at <= ?

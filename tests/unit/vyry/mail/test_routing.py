@@ -10,13 +10,10 @@ class RecordingNode(NoSockets):
     """Work topic, depositor and sockets in one: records what it was given."""
 
     def __init__(self, *held: int) -> None:
-        self.held = held
+        self.readers = [MailboxKey(each) for each in held]
         self.bagged: list[int] = []
         self.fed: list[int] = []
         self.expected: dict[int, bytes] = {}
-
-    def has_reader(self, mailbox: MailboxKey) -> bool:
-        return mailbox in self.held
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
         self.expected[number] = packed
@@ -29,6 +26,10 @@ class RecordingWorkTopic(RecordingNode):
         if self.is_connected:
             self.bagged.append(mailbox)
         return self.is_connected
+
+
+class LostWorkers:
+    is_any_alive = False
 
 
 class RecordingDepositor(RecordingNode):
@@ -54,3 +55,20 @@ def test_without_sockets_everything_goes_into_bags() -> None:
     Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
 
     assert (bags.bagged, feed.fed) == ([1, 2, 3], [])
+
+
+def test_while_no_worker_lives_everything_is_deposited_here() -> None:
+    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+
+    Router(bags, depositor=feed, sockets=NodeSockets(), workers=LostWorkers()).route(COPIES)
+
+    assert (bags.bagged, feed.fed) == ([], [1, 2, 3])
+
+
+def test_what_the_work_topic_cannot_take_is_deposited_here() -> None:
+    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+    bags.is_connected = False
+
+    Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
+
+    assert (bags.bagged, feed.fed) == ([], [1, 2, 3])

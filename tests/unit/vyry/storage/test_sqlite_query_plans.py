@@ -56,6 +56,7 @@ async def use_every_statement(room: MailStoreHarness) -> None:
     await room.numbered_entries(ann)
     await room.store.discard(bo, 1)
     await room.upkeep.find_unnumbered(NOON, 10)
+    await room.upkeep.select_unnumbered([ann, bo], NOON)
     await room.upkeep.expire(NOON + timedelta(seconds=1), 10)
     for entry in deposited:
         await room.acknowledge(entry.mailbox, entry.seq, entry.head)
