@@ -273,13 +273,27 @@ async def serve_app(
     reuse_port: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """Serve `app` on these addresses, over TLS only if `tls` is given. Yields the port; port 0 picks a free one (for one address)."""
+    """Serve `app` as `open_listeners` does; yields the port."""
+    async with open_listeners(app, hosts, port, reuse_port=reuse_port, tls=tls) as runner:
+        yield runner.addresses[0][1]
+
+
+@asynccontextmanager
+async def open_listeners(
+    app: web.Application,
+    hosts: str | Sequence[str],
+    port: int,
+    *,
+    reuse_port: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator["BoundedRunner"]:
+    """Serve `app` on these addresses, over TLS only if `tls` is given; port 0 picks a free one (for one address). Requests under way finish at the end."""
     runner = BoundedRunner(app)
     await runner.setup()
     try:
         for host in (hosts,) if isinstance(hosts, str) else hosts:
             await _BoundedSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG, ssl_context=tls).start()
-        yield runner.addresses[0][1]
+        yield runner
     finally:
         await runner.cleanup()
 
@@ -306,6 +320,11 @@ class BoundedRunner(web.AppRunner):
             max_headers=MAX_HEADERS,
             auto_decompress=False,
         )
+
+    async def stop_listening(self) -> None:
+        """Refuse new connections; open ones are served as before. A balancer then tries another node at once."""
+        for site in list(self.sites):
+            await site.stop()
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()

@@ -14,7 +14,7 @@ from vyry.telemetry import POISONED_MAILBOXES, log, record
 
 #: Mailboxes of one transaction: enough to share its cost, few enough to keep its locks short.
 MAX_BATCH_MAILBOXES = 512
-_RETRY_SECONDS = (0.2, 1.0, 5.0)
+_RETRY_SECONDS = (0.2, 0.4)
 #: A poisoned mailbox is skipped for this time. The sweeper keeps finding it, so it is tried again afterwards.
 POISON_RETRY_SECONDS = 60.0
 #: How long a reader waits for the deposit of its mailbox; after that it gets the entries later.

@@ -121,6 +121,8 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
+    #: A planned stop ends the sockets of a web node one by one within this time.
+    drain_seconds: float = Field(12.0, ge=0, le=600)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
     #: The header in which those proxies write the address of the client.
