@@ -5,7 +5,9 @@ import time
 from collections.abc import AsyncIterator
 
 import aiohttp
+import asyncpg
 import pytest
+from redis.asyncio import Redis as RedisClient
 
 from scripts.services import Redis, free_port
 from vyry.kafka.work_topic import ensure_topic
@@ -91,6 +93,49 @@ async def test_however_many_ask_the_services_are_asked_once_a_second(sqlite_url:
     answers = await asyncio.gather(*(health.check() for _ in range(50)))
 
     assert all(each is answers[0] for each in answers)
+
+
+async def test_scrapes_keep_their_connections(postgres_url: str, redis_url: str) -> None:
+    health = Health(postgres_url, redis_url)
+    async with RedisClient.from_url(redis_url) as redis:
+        await health.check()
+        opened = await redis_connections(redis), await postgres_session(postgres_url)
+
+        for _ in range(3):
+            await asyncio.sleep(CACHE_SECONDS)
+            assert all(each.is_up for each in await health.check())
+
+        assert (await redis_connections(redis), await postgres_session(postgres_url)) == opened
+    await health.close()
+
+
+async def redis_connections(redis: RedisClient) -> int:
+    """The number of connections that Redis has accepted so far."""
+    return int((await redis.info("stats"))["total_connections_received"])
+
+
+async def postgres_session(url: str) -> int:
+    """The process of the probes' only session."""
+    connection = await asyncpg.connect(url)
+    try:
+        return int(
+            await connection.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    finally:
+        await connection.close()
+
+
+async def test_a_node_that_stops_says_so_to_the_operator_too(sqlite_url: str) -> None:
+    health = Health(sqlite_url)
+    await health.check()
+
+    health.is_stopping = True
+
+    assert [(each.name, each.is_up, each.problem) for each in await health.check()][1:] == [
+        ("node", False, "it is stopping")
+    ]
 
 
 async def test_a_second_process_takes_the_next_port(sqlite_url: str) -> None:

@@ -21,7 +21,7 @@ from vyry.operator.admin_server import serve_admin
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app
-from web.app_keys import DRAINING, SOCKET_HUB
+from web.app_keys import DRAINING, SERVICES, SOCKET_HUB
 from web.connection import BoundedRunner, open_listeners
 
 
@@ -113,6 +113,7 @@ async def _drain(app: Application, runner: BoundedRunner, seconds: float) -> Non
     hub, notice = app[SOCKET_HUB], seconds * NOTICE_SHARE
     log.info("draining", sockets=hub.socket_count, seconds=seconds)
     app[DRAINING].set()
+    app[SERVICES].health.is_stopping = True
     await asyncio.sleep(notice)
     await runner.stop_listening()
     # A socket that does not answer the close frame is cut a moment later.

@@ -182,6 +182,9 @@ class RedisNotifier:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             checks += 1
+            if not self._is_subscribed:
+                # After the connect everything is announced.
+                continue
             self._checked_at = self._checked_at or time.monotonic()
             is_known = await self._guard.call(lambda: self._redis.exists(self.channel))
             if is_known is not None:
