@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import aiohttp
 import asyncpg
@@ -27,7 +28,8 @@ async def test_every_service_that_answers_is_up(
     url = f"{kafka_url}/{topic_prefix}"
     await ensure_topic(url, partitions=3)
 
-    found = await Health(postgres_url, redis_url, url).check()
+    async with aclosing(Health(postgres_url, redis_url, url)) as health:
+        found = await health.check()
 
     assert [(each.name, each.is_up, each.is_needed, each.problem) for each in found] == [
         ("database", True, True, ""), ("redis", True, False, ""), ("kafka", True, False, ""),
@@ -38,7 +40,8 @@ async def test_every_service_that_answers_is_up(
 async def test_a_broker_without_the_topic_is_told_what_to_do(
     postgres_url: str, kafka_url: str, topic_prefix: str
 ) -> None:
-    found = await Health(postgres_url, None, f"{kafka_url}/{topic_prefix}").check()
+    async with aclosing(Health(postgres_url, None, f"{kafka_url}/{topic_prefix}")) as health:
+        found = await health.check()
 
     assert (found[1].is_up, "vyry migrate" in found[1].problem) == (False, True)
 
@@ -53,9 +56,9 @@ async def test_services_that_say_nothing_are_away_within_their_time(sqlite_url: 
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     began = time.monotonic()
 
-    found = await Health(
-        f"postgres://a:hunter2@{address}/b", f"redis://:hunter2@{address}", f"kafka://{address}"
-    ).check()
+    urls = f"postgres://a:hunter2@{address}/b", f"redis://:hunter2@{address}", f"kafka://{address}"
+    async with aclosing(Health(*urls)) as health:
+        found = await health.check()
 
     took = time.monotonic() - began
     silence.set()
@@ -69,7 +72,10 @@ async def test_metrics_and_readiness_follow_a_service_that_goes_and_comes(
     sqlite_url: str, http: aiohttp.ClientSession
 ) -> None:
     with Redis() as redis:
-        async with serve_admin("127.0.0.1", free_port(), Health(sqlite_url, redis.url)) as port:
+        async with (
+            aclosing(Health(sqlite_url, redis.url)) as health,
+            serve_admin("127.0.0.1", free_port(), health) as port,
+        ):
             seen = []
             for act in (lambda: None, redis.stop, redis.start):
                 await asyncio.to_thread(act)
@@ -96,8 +102,7 @@ async def test_however_many_ask_the_services_are_asked_once_a_second(sqlite_url:
 
 
 async def test_scrapes_keep_their_connections(postgres_url: str, redis_url: str) -> None:
-    health = Health(postgres_url, redis_url)
-    async with RedisClient.from_url(redis_url) as redis:
+    async with aclosing(Health(postgres_url, redis_url)) as health, RedisClient.from_url(redis_url) as redis:
         await health.check()
         opened = await redis_connections(redis), await postgres_session(postgres_url)
 
@@ -106,7 +111,6 @@ async def test_scrapes_keep_their_connections(postgres_url: str, redis_url: str)
             assert all(each.is_up for each in await health.check())
 
         assert (await redis_connections(redis), await postgres_session(postgres_url)) == opened
-    await health.close()
 
 
 async def redis_connections(redis: RedisClient) -> int:

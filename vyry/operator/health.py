@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from vyry.kafka.url import topic_name
 from vyry.kafka.work_topic import client_options
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
-from vyry.storage.missing_tables import release_migrations
+from vyry.storage.missing_tables import is_migrated
 from vyry.telemetry import DEPENDENCY_UP
 
 
@@ -76,7 +77,7 @@ class Health:
                 self._until = time.monotonic() + CACHE_SECONDS
             return [*self._found, _STOPPING] if self.is_stopping else self._found
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections of the probes."""
         await self._kept.close()
 
@@ -103,13 +104,11 @@ class _Connections:
             self._postgres = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_SECONDS, statement_cache_size=0)
         try:
             version: str = await self._postgres.fetchval("SHOW server_version")
-            applied = await self._postgres.fetch("SELECT name FROM tortoise_migrations WHERE app = 'vyry'")
-        except asyncpg.UndefinedTableError:
-            raise _NotMigrated from None
+            is_current = await is_migrated(partial(self._postgres.fetch, timeout=PROBE_TIMEOUT_SECONDS))
         except BaseException:
             self._postgres.terminate()
             raise
-        if release_migrations() - {row["name"] for row in applied}:
+        if not is_current:
             raise _NotMigrated
         return f"PostgreSQL {version.split(maxsplit=1)[0]}"
 

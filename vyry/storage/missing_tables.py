@@ -3,10 +3,12 @@
 import importlib.util
 import pkgutil
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
+from tortoise.exceptions import OperationalError, TransactionManagementError
 
 from vyry.errors import Unavailable
 from vyry.telemetry import log
@@ -14,6 +16,7 @@ from vyry.telemetry import log
 
 #: What PostgreSQL answers to a statement about a table, column or function that does not exist yet.
 MISSING_ERRORS: Final = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.UndefinedFunctionError)
+_APPLIED: Final = "SELECT name FROM tortoise_migrations WHERE app = 'vyry'"
 #: After so many seconds without such an error the next one is logged again.
 _QUIET_SECONDS: Final = 60.0
 
@@ -37,8 +40,20 @@ class _MissingTables:
 record_missing: Final = _MissingTables().record
 
 
+async def is_migrated(fetch: Callable[[str], Awaitable[Sequence[Any]]]) -> bool:
+    """Whether all migrations of this release are applied; `fetch` runs the statement. On a migrated database a missing table is a bug."""
+    try:
+        rows = await fetch(_APPLIED)
+    except (asyncpg.UndefinedTableError, OperationalError):
+        return False
+    except TransactionManagementError:
+        # In a transaction that has failed: the guard around the transaction asks again.
+        return True
+    return _release_migrations() <= {row["name"] for row in rows}
+
+
 @lru_cache(maxsize=1)
-def release_migrations() -> frozenset[str]:
+def _release_migrations() -> frozenset[str]:
     """The names of the migrations of this release."""
     package = importlib.util.find_spec("migrations")
     folders = (package.submodule_search_locations or ()) if package is not None else ()
