@@ -125,6 +125,8 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     drain_seconds: float = Field(12.0, ge=0, le=600)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
+    #: Connections of those proxies begin with a PROXY header of version 2.
+    proxy_protocol: Literal["off", "v2"] = "off"
     #: The header in which those proxies write the address of the client.
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
@@ -308,6 +310,8 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
     yield from push_conflicts(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
+    if settings.proxy_protocol != "off" and not settings.trusted_proxies:
+        yield "VYRY_PROXY_PROTOCOL needs VYRY_TRUSTED_PROXIES: only these networks may name the address of a client."
     yield from _certificate_problems(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
         yield "JWT_SECRET and the pepper are the same: replace one of them; a leak of one must not reveal the other."
