@@ -28,6 +28,7 @@ LOGGED_FIELDS: Final = frozenset(
         "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
         "partition", "partitions", "offset", "task", "topic", "lag", "node", "process", "host", "port", "signal",
         "dependency", "state", "setting", "proxy", "header", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
+        "role", "settings",
     }
 )  # fmt: skip
 #: Libraries that log every attempt while a broker is down; vyry/outage.py logs each outage. Faust names a logger after our app's module too.
@@ -99,6 +100,28 @@ def render_metrics() -> bytes:
     return generate_latest(REGISTRY)
 
 
+class _NodeName:
+    """The name of this process in its log lines."""
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    def set(self, name: str) -> None:
+        """Write this name into every further line; empty: none."""
+        self._name = name
+
+    def add(self, _logger: object, _method: str, fields: MutableMapping[str, object]) -> MutableMapping[str, object]:
+        """Add the name to a line that names no node itself."""
+        if self._name:
+            fields.setdefault("node", self._name)
+        return fields
+
+
+_node_name: Final = _NodeName()
+#: Name this process in every further log line.
+name_node: Final = _node_name.set
+
+
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
     """One line per event on standard error: JSON, or columns and colours on a terminal. Loggers of libraries use it too, from level warning.
 
@@ -107,6 +130,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     out = stream or sys.stderr
     before: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _node_name.add,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         hide_unlisted_fields,

@@ -6,7 +6,6 @@ an end to responses that the client does not read, and a response from a node at
 """
 
 import asyncio
-import resource
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from web.middlewares import (
     internal_error_response,
     security_headers,
 )
+from web.open_files import connection_capacity
 from web.proxy_protocol import BACKLOG, ProxyListener, ProxyTerms, open_listening_sockets
 from web.websocket_frames import FrameReader, FrameValidator
 
@@ -349,7 +349,7 @@ class BoundedRunner(web.AppRunner):
         return BoundedServer(
             self.timeouts,
             ConnectionQuota(
-                connection_capacity(settings.max_connections),
+                connection_capacity(settings.max_connections, _RESERVED_FILES),
                 settings.max_connections_address if settings.limits == "on" else None,
                 settings.trusted_proxies,
             ),
@@ -391,13 +391,3 @@ class _BoundedSite(web.TCPSite):
             backlog=self._backlog,
             reuse_port=self._reuse_port,
         )
-
-
-def connection_capacity(connections: int) -> int:
-    """How many of `connections` the process can serve: raises its limit of open files as far as the system permits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _RESERVED_FILES
-    if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(connections, soft - _RESERVED_FILES))

@@ -5,22 +5,24 @@ import gc
 import importlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
+from vyry import __version__
 from vyry.accounts.phone import fingerprint
 from vyry.cli.errors import CommandError
 from vyry.composition.push import vapid_path
 from vyry.errors import Unavailable
 from vyry.operator.audit import has_action
 from vyry.operator.secret_files import read_peppers
-from vyry.settings.settings import Settings
+from vyry.settings.settings import Role, Settings, set_names
 from vyry.storage.database import open_database
 from vyry.storage.migrator import pending_migrations
 from vyry.storage.peppers import list_peppers
 from vyry.storage.push import has_web_push
-from vyry.telemetry import log
+from vyry.telemetry import log, name_node
 
 
 #: From the first signal to a forced exit; for a web node VYRY_DRAIN_SECONDS (12) are added. The process manager kills later (docker-compose.yml).
@@ -59,6 +61,13 @@ async def require_original_secrets(settings: Settings) -> None:
             f"Browsers have subscribed to Web Push, and its key {key} is missing: restore the file from a backup, or create another "
             "with `vyry secrets`; the push services refuse it for those browsers, and they get no push until they subscribe again."
         )
+
+
+def announce_start(settings: Settings, role: Role, child: int | None = None) -> None:
+    """Name this process in its log, and write the first line: version, and the names of the settings that are set."""
+    node = settings.node_name or socket.gethostname()
+    name_node(node if child is None else f"{node}/{child}")
+    log.info("starting", role=role.value, version=__version__, process=os.getpid(), settings=set_names())
 
 
 def run_process(serve: Serve, *, parent: int | None = None, stop_seconds: float = STOP_SECONDS) -> int:

@@ -12,7 +12,7 @@ from aiohttp.web import Application
 from cyclopts import Parameter, validators
 
 from vyry.cli.errors import CommandError
-from vyry.cli.process import STOP_SECONDS, require_migrated, require_original_secrets, run_process
+from vyry.cli.process import STOP_SECONDS, announce_start, require_migrated, require_original_secrets, run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
 from vyry.composition.services import Services, open_services
@@ -52,6 +52,7 @@ def web(
     if drain_seconds is not None:
         settings = settings.model_copy(update={"drain_seconds": drain_seconds})
     configure_logging(settings.log_level)
+    announce_start(settings, Role.WEB)
     check_listen_address(settings)
     require_migrated(settings)
     # A database that is down is no error: the node starts, and /ready reports it.
@@ -63,6 +64,7 @@ def web(
         return run_process(partial(serve_web, settings), stop_seconds=stop_seconds)
 
     def run_child(parent: int, number: int) -> int:
+        announce_start(settings, Role.WEB, number)
         own = settings.model_copy(update={"admin_port": settings.admin_port + number})
         return run_process(partial(serve_web, own, reuse_port=True), parent=parent, stop_seconds=stop_seconds)
 

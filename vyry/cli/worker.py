@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from agents.worker import run_worker
-from vyry.cli.process import require_migrated, run_process
+from vyry.cli.process import announce_start, require_migrated, run_process
 from vyry.composition.services import open_services
 from vyry.operator.admin_server import serve_admin
 from vyry.settings.settings import Role, Settings, load_settings
@@ -20,6 +20,7 @@ def worker() -> int:
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)
+    announce_start(settings, Role.WORKER)
     require_migrated(settings)
     return run_process(partial(_serve_worker, settings))
 

@@ -121,6 +121,8 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
+    #: The name of this node in its log; without it the name of the host.
+    node_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     #: A planned stop ends the sockets of a web node one by one within this time.
     drain_seconds: float = Field(12.0, ge=0, le=600)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
@@ -184,6 +186,12 @@ _FIELDS: Final = {
 def env_names() -> tuple[str, ...]:
     """Every environment variable except the limits, in the order of `Settings`."""
     return tuple(_FIELDS)
+
+
+def set_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The names of the settings that are set, for the log; never their values."""
+    given = os.environ if environ is None else environ
+    return sorted(name for name in given if given[name] and (name in _FIELDS or name.startswith(_LIMIT_PREFIX)))
 
 
 def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes_secrets: bool = True) -> Settings:
