@@ -50,6 +50,8 @@ class VyryProcess(Server):
             "VYRY_DATA_DIR": str(self.folder / "data"),
             "VYRY_ENV": "development",
             "VYRY_LIMITS": "off",
+            # Few sockets are open: a stop needs no more.
+            "VYRY_DRAIN_SECONDS": "1",
             "VYRY_PUSH_HOSTS": f"127.0.0.1:{PUSH_PORT},127.0.0.1:9",
             **environment,
         }

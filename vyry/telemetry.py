@@ -28,6 +28,7 @@ LOGGED_FIELDS: Final = frozenset(
         "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
         "partition", "partitions", "gained", "lost", "worker", "offset", "task", "topic", "lag", "node", "process", "host", "port", "signal",
         "dependency", "state", "setting", "proxy", "header", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
+        "role", "settings",
     }
 )  # fmt: skip
 #: Libraries that log every attempt while a broker is down; vyry/outage.py logs each outage. Faust names a logger after our app's module too.
@@ -108,8 +109,10 @@ _process_fields: Final[dict[str, object]] = {}
 
 
 def bind_process(**fields: object) -> None:
-    """Have these fields in every line from now on, also in those of threads."""
+    """Have these fields in every line from now on, also in those of threads; None removes a field."""
     _process_fields.update(fields)
+    for name in [name for name, value in _process_fields.items() if value is None]:
+        del _process_fields[name]
 
 
 def _add_process_fields(

@@ -13,7 +13,7 @@ from vyry.accounts.account import Caller
 from vyry.kernel.ids import new_id
 from vyry.limits import REQUESTS, Grant, Quota, exhausted_grants
 from vyry.telemetry import log
-from web.app_keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SERVICES, SETTINGS
+from web.app_keys import CALLER, DRAINING, GRANTS, REQUEST_ID, ROUTE, SERVICES, SETTINGS
 from web.auth import authenticate, authenticate_socket
 from web.bodies import check_headers, read_body
 from web.route import Handler, Route
@@ -54,8 +54,10 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
         response = await _run_handler(request, handler, request_id)
         if request.writer.output_size and not response.prepared:
             raise ConnectionError("The handler failed after the response had started.")
-        if request.headers.get("Upgrade", "websocket").lower() != "websocket":
+        offers_other_protocol = request.headers.get("Upgrade", "websocket").lower() != "websocket"
+        if offers_other_protocol or request.app[DRAINING].is_set():
             # aiohttp 3.14 drops the bytes behind an offer of another protocol: the next request would be parsed from its middle.
+            # A stopping node sends the next request of this connection to another node.
             response.force_close()
         write_log = log.info if response.status >= 400 else log.debug
         write_log(

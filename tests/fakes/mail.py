@@ -3,7 +3,7 @@
 Small and obviously right before fast; each method runs without awaiting, so each is atomic in its event loop. Nothing survives the process.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -330,6 +330,9 @@ class MemoryMailStore:
     async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         boxes = [self.room.mailboxes[key] for key in mailboxes if key in self.room.mailboxes]
         return [_state(box) for box in boxes]
+
+    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
+        return [state.mailbox for state in await self.load_states(sent) if state.last.seq > sent[state.mailbox]]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         return [entry for want in wants if want.mailbox in self.room.mailboxes for entry in self._collect(want)]

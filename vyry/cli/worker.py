@@ -6,7 +6,7 @@ from functools import partial
 from agents.naming import WorkerNameTaken
 from agents.worker import run_worker
 from vyry.cli.errors import RefusedByState, flatten_exceptions
-from vyry.cli.process import require_migrated, run_process
+from vyry.cli.process import announce_start, require_migrated, run_process
 from vyry.cli.topic_check import require_same_topic
 from vyry.composition.services import open_services
 from vyry.operator.admin_server import serve_admin
@@ -25,6 +25,7 @@ def worker() -> int:
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)
+    announce_start(settings, Role.WORKER)
     require_migrated(settings)
     require_same_topic(settings)
     return run_process(partial(_serve_worker, settings))

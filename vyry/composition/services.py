@@ -150,6 +150,7 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         redis = await stack.enter_async_context(_open_redis(settings))
         infrastructure = build_infrastructure(settings, mail, redis)
         services = _build_services(build_shared_services(settings, infrastructure, clock), role)
+        stack.push_async_callback(services.health.aclose)
         await _run_first_checks(services, role)
         loops = [
             services.posting.run,

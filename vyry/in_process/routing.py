@@ -57,6 +57,11 @@ class InProcessNotifier:
         self._held: dict[MailboxKey, int] = {}
         self._sockets = sockets
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Never: nothing is lost inside a process."""
+        return False
+
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         began = time.perf_counter()
         here = self._held.keys() & mailboxes

@@ -129,6 +129,11 @@ class NodeSockets:
 class Notifier(Protocol):
     """Hints between the nodes. Every method is best effort: it never raises and takes at most a second."""
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether hints may be lost or late at this moment: the mailboxes with a socket have to be looked at instead."""
+        ...
+
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         """Send a hint to the nodes that have sockets of these mailboxes."""
         ...

@@ -241,6 +241,10 @@ class MailStore(Protocol):
         """The states of these mailboxes, without those that do not exist."""
         ...
 
+    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
+        """Those of these mailboxes whose last entry has a higher sequence number than this one."""
+        ...
+
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         """Entries for each request, grouped by mailbox, in the order of seq, without gaps. Each request names another mailbox."""
         ...

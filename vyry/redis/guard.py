@@ -29,7 +29,7 @@ class RedisGuard:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._outage = OutageTracker("redis", longest_seconds=1.0)
+        self._outage = OutageTracker("redis", longest_seconds=0.4)
         self._silent_until = 0.0
 
     def load_script(self, *names: str) -> AsyncScript:

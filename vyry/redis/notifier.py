@@ -2,7 +2,8 @@
 
 Theory: Redis may go down, lose all data or lose messages at any time. So no call takes longer than a second (RedisGuard), and a node announces its mailboxes
 again: each 20 s, after a reconnect, and when its own marker is missing (FLUSHALL). After every connect the listener learns that hints may have been lost,
-and reads the database.
+and reads the database. While Redis does not answer at once, `is_in_doubt` is true, and the node looks for new entries in the database all the time
+(web/live/catch_up.py).
 """
 
 import asyncio
@@ -25,10 +26,18 @@ from vyry.telemetry import log, record
 
 
 LEASE_SECONDS: Final = 60
-#: How often a node checks its marker in Redis. A channel without a message and without an answer to a ping for twice that long is dead.
-CHECK_SECONDS: Final = 4
+#: How often a node checks its marker in Redis, and pings a channel without a message.
+CHECK_SECONDS: Final = 0.3
+#: A channel is dead after so many checks without a message and without an answer to a ping.
+QUIET_CHECKS: Final = 10
 #: The leases are renewed at every so many checks.
-CHECKS_PER_REFRESH: Final = 5
+CHECKS_PER_REFRESH: Final = 66
+#: For the announcement of all mailboxes after a connect.
+ANNOUNCE_SECONDS: Final = 4.0
+#: Hints are in doubt when Redis takes longer to answer.
+PROMPT_SECONDS: Final = 0.25
+#: Hints stay in doubt for this time after Redis is back: other nodes reconnect later, and send what they kept.
+SETTLE_SECONDS: Final = 1.5
 #: Keys of one call: far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
 #: Notifications kept while Redis is down. More are dropped; the listeners find the mail at their next check.
@@ -62,6 +71,12 @@ class RedisNotifier:
         self._announcing = asyncio.Lock()
         self._pending: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
+        self._is_subscribed = False
+        #: Checks in a row without a message of the channels; the first one sends a ping.
+        self._quiet_checks = 0
+        #: When the check of the marker began that has no answer yet.
+        self._checked_at: float | None = None
+        self._doubt_until = 0.0
         self._sockets = sockets
         self._publish_script = guard.load_script("hints_publish")
         self._claim_script = guard.load_script("locations_claim")
@@ -100,6 +115,14 @@ class RedisNotifier:
             keys, expected = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
             await self._guard.call(lambda: self._release_script(keys=keys, args=expected))
 
+    @property
+    def is_in_doubt(self) -> bool:
+        now = time.monotonic()
+        is_slow = self._checked_at is not None and now - self._checked_at > PROMPT_SECONDS
+        if not self._is_subscribed or self._quiet_checks > 1 or is_slow:
+            self._doubt_until = now + SETTLE_SECONDS
+        return now < self._doubt_until
+
     async def run(self) -> None:
         """Send notifications, read the channels and renew the leases until cancelled, also while Redis is down."""
         async with asyncio.TaskGroup() as tasks:
@@ -127,26 +150,29 @@ class RedisNotifier:
                         await channel.subscribe(self.channel, self._all_nodes)
                     await self._read_channel(channel)
             except REDIS_ERRORS as problem:
+                self._is_subscribed = False
                 await asyncio.sleep(self._guard.record_failure(problem))
 
     async def _read_channel(self, channel: PubSub) -> None:
-        is_quiet = False
+        self._quiet_checks = 0
         while True:
             async with asyncio.timeout(CHECK_SECONDS + DEADLINE_SECONDS):
                 message = await channel.get_message(timeout=CHECK_SECONDS)
-                if message is None and is_quiet:
-                    # A broken connection may report no error: only the missing answer shows it.
-                    raise TimeoutError("the channel is dead")
                 if message is None:
                     await channel.ping()
-            is_quiet = message is None
             if message is None:
+                self._quiet_checks += 1
+                if self._quiet_checks > QUIET_CHECKS:
+                    # A broken connection may report no error: only the missing answer shows it.
+                    raise TimeoutError("the channel is dead")
                 continue
+            self._quiet_checks = 0
             # The second of the two channels is confirmed.
             if message["type"] == "subscribe" and message["data"] == 2:
-                async with asyncio.timeout(CHECK_SECONDS):
+                async with asyncio.timeout(ANNOUNCE_SECONDS):
                     await self._announce_all()
                 self._guard.record_success()
+                self._is_subscribed = True
                 self._report_gap()
             elif message["type"] == "message":
                 self._parse_and_dispatch(message["data"])
@@ -156,17 +182,28 @@ class RedisNotifier:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             checks += 1
+            if not self._is_subscribed:
+                # After the connect everything is announced.
+                continue
+            self._checked_at = self._checked_at or time.monotonic()
             is_known = await self._guard.call(lambda: self._redis.exists(self.channel))
+            if is_known is not None:
+                self._checked_at = None
+            is_announced = None
             if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
-                await self._guard.call(self._announce_all)
+                is_announced = await self._guard.call(self._announce_all)
             await self._announce_pending()
-            if is_known == 0:
+            if is_known == 0 and is_announced:
                 self._report_gap()
+            elif is_known == 0:
+                self._doubt_until = time.monotonic() + SETTLE_SECONDS
 
-    async def _announce_all(self) -> None:
+    async def _announce_all(self) -> bool:
+        """Announce all mailboxes, then this node. Returns True (None is a failed call)."""
         await self._announce(dict(self._held))
         # The marker has the name of the channel. It is set last: a missing marker means that not everything is announced.
         await self._redis.set(self.channel, 1, ex=LEASE_SECONDS)
+        return True
 
     async def _announce_pending(self) -> None:
         """Announce all mailboxes registered during the previous announcement in one call; those that failed stay for the next."""

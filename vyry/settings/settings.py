@@ -119,8 +119,14 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
+    #: The name of this node in its log; without it the name of the host.
+    node_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    #: A planned stop ends the sockets of a web node one by one within this time.
+    drain_seconds: float = Field(12.0, ge=0, le=600)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
+    #: Connections of those proxies begin with a PROXY header of version 2.
+    proxy_protocol: Literal["off", "v2"] = "off"
     #: The header in which those proxies write the address of the client.
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
@@ -182,6 +188,12 @@ _FIELDS: Final = {
 def env_names() -> tuple[str, ...]:
     """Every environment variable except the limits, in the order of `Settings`."""
     return tuple(_FIELDS)
+
+
+def set_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The names of the settings that are set, for the log; never their values."""
+    given = os.environ if environ is None else environ
+    return sorted(name for name in given if given[name] and (name in _FIELDS or name.startswith(_LIMIT_PREFIX)))
 
 
 def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes_secrets: bool = True) -> Settings:
@@ -316,6 +328,8 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
     yield from push_conflicts(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
+    if settings.proxy_protocol != "off" and not settings.trusted_proxies:
+        yield "VYRY_PROXY_PROTOCOL needs VYRY_TRUSTED_PROXIES: only these networks may name the address of a client."
     yield from _certificate_problems(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
         yield "JWT_SECRET and the pepper are the same: replace one of them; a leak of one must not reveal the other."

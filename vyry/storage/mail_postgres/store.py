@@ -152,6 +152,14 @@ class PostgresMailStore:
             for row in await self._connections["mailbox"].fetch(_SQL["select_states"], list(mailboxes))
         ]
 
+    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
+        rows = await self._connections["mailbox"].fetch(
+            "SELECT m.id FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent",
+            list(sent),
+            list(sent.values()),
+        )
+        return [MailboxKey(row[0]) for row in rows]
+
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         columns = (
             [w.mailbox for w in wants],

@@ -4,7 +4,7 @@ A result is returned only after the commit, which is on the disk (synchronous=FU
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -82,6 +82,10 @@ class SqliteMailStore:
             lambda connection: connection.execute(_SQL["select_states"], [json_list(mailboxes)]).fetchall()
         )
         return [state_from_row(row) for row in rows]
+
+    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
+        states = await self.load_states(sent)
+        return [state.mailbox for state in states if state.last.seq > sent[state.mailbox]]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         now = self._now()
