@@ -33,6 +33,7 @@ from vyry.storage.models import (
     OneTimePrekeyRow,
     OtpChallengeRow,
     OtpSentRow,
+    PushReportRow,
     PushTargetRow,
     PushWakeupRow,
     RefreshTokenRow,
@@ -92,6 +93,7 @@ EXPORT_TABLES: Final = (
     ),
     ExportTable("sessions", RefreshTokenRow, "device", ("attempt_id", "used_at", "expires_at", "family_ends_at")),
     ExportTable("push_targets", PushTargetRow, "device", ("kind", "endpoint", "topic")),
+    ExportTable("push_reports", PushReportRow, "device", ("kind", "result", "status", "at")),
     ExportTable(
         "mailboxes",
         MailboxRow,
