@@ -9,7 +9,7 @@ from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
 
 #: The step before this one.
-PREVIOUS: Final = "0001_version_1"
+PREVIOUS: Final = "0002_partitions"
 _DROP: Final = """
 DROP TABLE announcement;
 DROP TABLE push_report;

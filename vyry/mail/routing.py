@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
 from uuid import UUID
@@ -30,6 +31,24 @@ class WorkTopic(Protocol):
     def add(self, mailbox: MailboxKey) -> None:
         """Put the mailbox into the next work record of its partition. Never blocks, never raises."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketDetails:
+    """The socket of a device as its node knows it, for `vyry mailbox explain`."""
+
+    connection: int
+    #: The highest sequence number that was sent on it, and how many entries were sent and are not acknowledged.
+    sent_seq: int
+    unacknowledged: int
+    #: Nothing more is sent before the device acknowledges something.
+    is_window_full: bool
+    #: Frames that wait for the client to read, and bytes that are in the buffers of the connection.
+    waiting_frames: int
+    unread_bytes: int
+    #: Since the last page of entries was written (None: none on this socket), and since the last frame or pong of the device.
+    seconds_since_delivery: float | None
+    seconds_since_heard: float
 
 
 class LocalSockets(Protocol):
@@ -63,6 +82,10 @@ class LocalSockets(Protocol):
         """Invalidate what caches of this process have about these accounts or conversations."""
         ...
 
+    def describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
+        """The socket of this mailbox; None without one here."""
+        ...
+
     def on_hints_lost(self) -> None:
         """Hints may have been lost: check every mailbox with a socket here, and invalidate all caches that hints keep fresh."""
         ...
@@ -93,6 +116,9 @@ class NoSockets:
 
     def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
         """Ignored."""
+
+    def describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
+        """There is none."""
 
     def on_hints_lost(self) -> None:
         """Ignored."""
