@@ -14,6 +14,8 @@ CREATE TABLE announcement (
   handed_over INT NOT NULL DEFAULT 0,
   finished_at TIMESTAMP
 );
+-- One at a time.
+CREATE UNIQUE INDEX announcement_unfinished ON announcement ((finished_at IS NULL)) WHERE finished_at IS NULL;
 
 -- The last answer of a push service about a device, also after it made the node delete the push target.
 CREATE TABLE push_report (
