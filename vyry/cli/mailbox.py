@@ -20,11 +20,9 @@ from vyry.clock import CheckedClock, SystemClock
 from vyry.clock_monitor import ClockMonitor
 from vyry.errors import NotFound
 from vyry.mail.store import DropRequest, DropResult, MailStore
-from vyry.operator.mailbox_reasons import Socket, SocketKnowledge, explain_mailbox
+from vyry.operator.mailbox_reasons import explain_mailbox
 from vyry.operator.mailboxes import MailboxDetails, load_mailbox, release_waiting
-from vyry.redis.connection import connect_redis
-from vyry.redis.guard import REDIS_ERRORS
-from vyry.redis.socket_query import locate_socket
+from vyry.operator.socket_lookup import Socket, find_socket
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import is_postgres, sqlite_path
@@ -52,7 +50,8 @@ def explain(device: FreeText, *, ids: Flag = False, as_json: JsonFlag = False) -
 
     async def work() -> tuple[MailboxDetails, Socket]:
         box = await _load(device, settings)
-        return box, await _find_socket(settings, box)
+        redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+        return box, await find_socket(redis_url, box.device.mailbox)
 
     box, socket = run_in_database(settings, work)
     now = SystemClock().now()
@@ -137,19 +136,6 @@ async def _load(name: str, settings: Settings) -> MailboxDetails:
         return await load_mailbox(await find_named_device(name, settings))
     except NotFound:
         raise CommandError("The device has ended, and its mailbox is deleted.") from None
-
-
-async def _find_socket(settings: Settings, box: MailboxDetails) -> Socket:
-    if settings.redis_url is None:
-        return Socket(SocketKnowledge.NOT_SHARED)
-    redis = connect_redis(settings.redis_url.get_secret_value())
-    try:
-        location = await locate_socket(redis, box.device.mailbox)
-    except REDIS_ERRORS:
-        return Socket(SocketKnowledge.UNAVAILABLE)
-    finally:
-        await redis.aclose()
-    return Socket(SocketKnowledge.FOUND if location else SocketKnowledge.NONE, location)
 
 
 @asynccontextmanager

@@ -9,8 +9,9 @@ from uuid import UUID
 
 from vyry.cli.account_lookup import pseudonym
 from vyry.cli.push_text import format_moment, push_json, push_lines
-from vyry.operator.mailbox_reasons import Reason, Socket, SocketKnowledge
+from vyry.operator.mailbox_reasons import Reason
 from vyry.operator.mailboxes import MailboxDetails, WaitingEntries
+from vyry.operator.socket_lookup import Socket, SocketKnowledge
 
 
 _NO_SOCKET_TEXTS = {

@@ -40,7 +40,8 @@ def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | N
     if role is Role.START:
         create_vapid_key(path)
     if not path.exists():
-        log.info("web_push_disabled", reason="No VAPID key; create one for all nodes with `vyry secrets`.")
+        if role is not Role.TOOL:
+            log.info("web_push_disabled", reason="No VAPID key; create one for all nodes with `vyry secrets`.")
         return None
     return VapidSigner(path.read_bytes(), settings.push_contact, clock)
 

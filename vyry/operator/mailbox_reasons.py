@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Final
 
 from vyry.mail.envelope import Lane, LossReason
 from vyry.mail.store import MailboxCaps
 from vyry.operator.mailboxes import MailboxDetails
+from vyry.operator.socket_lookup import Socket, SocketKnowledge
 from vyry.redis.socket_query import SocketLocation
 
 
@@ -16,25 +16,6 @@ from vyry.redis.socket_query import SocketLocation
 LATE_AFTER: Final = timedelta(seconds=1)
 #: A client that has sent nothing for so long is silent: the node pings after 20 s and closes after 30 s.
 SILENT_AFTER_SECONDS: Final = 30.0
-
-
-class SocketKnowledge(Enum):
-    """Whether it is known that the device has a socket."""
-
-    FOUND = "found"
-    NONE = "none"
-    #: Redis is down.
-    UNAVAILABLE = "unavailable"
-    #: Without Redis the sockets are known to the node's own process only.
-    NOT_SHARED = "notShared"
-
-
-@dataclass(frozen=True, slots=True)
-class Socket:
-    """What is known of the socket of a device; `location` only if it was found."""
-
-    knowledge: SocketKnowledge
-    location: SocketLocation | None = None
 
 
 @dataclass(frozen=True, slots=True)
