@@ -49,6 +49,7 @@ COMMANDS = {
         "announce:announce",
         "Send a text to all devices, as a message of the operator. Paced, and resumable.",
     ),
+    "sms": ("sms:app", "Show what one-time codes cost, and what may still be spent."),
     "client": ("client.app:app", "Chat from the terminal, end-to-end encrypted. The keys stay in the profile."),
     "demo": ("demo:demo", "Run a demo: two users chat on a temporary node."),
     "soak": ("soak:soak", "Soak test: clients send messages under load and count losses."),
