@@ -1,6 +1,7 @@
 """What every mail store promises to an operator who drops entries: numbered losses in a valid chain, once, with a line in the log."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID, uuid4
@@ -13,7 +14,7 @@ from tests.support.mail_store_harness import MailStoreHarness, contents_of, expe
 from vyry.accounts.events import OperatorAction
 from vyry.kernel.ids import MailboxKey, UserId
 from vyry.mail.envelope import Lane, LossReason
-from vyry.mail.store import Acknowledgement, CopyState, DropRequest, DropResult, MailStore
+from vyry.mail.store import Acknowledgement, CopyState, Deposited, DropRequest, DropResult, MailStore
 from vyry.operator.audit import read_acts
 
 
@@ -132,27 +133,28 @@ async def test_a_drop_beside_acknowledgements_counts_each_entry_once(
     await mail_harness.post(*messages)
     entries = await mail_harness.store.deposit([box])
 
-    async def acknowledge_all() -> None:
-        for each in entries[4::5]:
-            await second_node_store.acknowledge([Acknowledgement(box, each.seq, each.head, each.seq)])
-
-    async def drop_all() -> int:
-        return sum([await drop_pair(mail_harness, box, seq) for seq in range(39, 0, -2)])
-
-    work = [acknowledge_all(), drop_all()]
+    work = [acknowledge_all(second_node_store, entries), drop_pairs(mail_harness, box)]
     results = await asyncio.gather(*(work if first_mover == "acknowledge" else reversed(work)))
 
     states = [await mail_harness.upkeep.copy_statuses(user, each.message_id) for each in messages]
     dropped = [found[0].state for found in states if found].count(CopyState.DROPPED)
-    assert dropped == sum(each for each in results if each)
+    assert dropped == sum(results)
     assert {found[0].state for found in states if found} <= {CopyState.DROPPED, CopyState.ACKNOWLEDGED}
     assert await mail_harness.registry.count_contents() == 0
     (state,) = await mail_harness.store.load_states([box])
-    assert (state.last, state.acknowledged) == (state.acknowledged, state.last)
+    assert state.last == state.acknowledged
 
 
-async def drop_pair(harness: MailStoreHarness, box: MailboxKey, seq: int) -> int:
-    return (await harness.upkeep.drop(DropRequest(box, seq, seq + 1), ACT)).dropped
+async def acknowledge_all(store: MailStore, entries: Sequence[Deposited]) -> int:
+    for each in entries[4::5]:
+        await store.acknowledge([Acknowledgement(each.mailbox, each.seq, each.head, each.seq)])
+    return 0
+
+
+async def drop_pairs(harness: MailStoreHarness, box: MailboxKey) -> int:
+    """Drop all 40 entries, two at a time from the end; returns how many were there."""
+    pairs = [await harness.upkeep.drop(DropRequest(box, seq, seq + 1), ACT) for seq in range(39, 0, -2)]
+    return sum(each.dropped for each in pairs)
 
 
 async def test_a_drop_beside_deposits_leaves_the_chain_whole(

@@ -1,7 +1,7 @@
 """Route and notify: hints that a mailbox has undeposited envelopes, and that it has new entries. A lost hint costs latency only."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
@@ -82,10 +82,6 @@ class LocalSockets(Protocol):
         """Invalidate what caches of this process have about these accounts or conversations."""
         ...
 
-    def describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
-        """The socket of this mailbox; None without one here."""
-        ...
-
     def on_hints_lost(self) -> None:
         """Hints may have been lost: check every mailbox with a socket here, and invalidate all caches that hints keep fresh."""
         ...
@@ -117,9 +113,6 @@ class NoSockets:
     def on_invalidated(self, topic: CacheTopic, ids: Collection[UUID]) -> None:
         """Ignored."""
 
-    def describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
-        """There is none."""
-
     def on_hints_lost(self) -> None:
         """Ignored."""
 
@@ -132,10 +125,19 @@ class NodeSockets:
 
     def __init__(self, sockets: LocalSockets | None = None) -> None:
         self.current: LocalSockets = sockets or NoSockets()
+        #: The socket of a mailbox; None without one here.
+        self.describe: DescribeSocket = _no_socket
 
-    def attach(self, sockets: LocalSockets) -> None:
+    def attach(self, sockets: LocalSockets, describe: "DescribeSocket | None" = None) -> None:
         """Use these sockets from now on."""
-        self.current = sockets
+        self.current, self.describe = sockets, describe or _no_socket
+
+
+DescribeSocket = Callable[[MailboxKey], SocketDetails | None]
+
+
+def _no_socket(_: MailboxKey) -> SocketDetails | None:
+    return None
 
 
 class Notifier(Protocol):

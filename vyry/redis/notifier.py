@@ -259,7 +259,7 @@ class RedisNotifier:
     def _answer_question(self, hint: Hint) -> None:
         if len(self._answers) < _MAX_ANSWERS:
             (mailbox, *_) = hint.mailboxes
-            found = self._sockets.current.describe_socket(mailbox)
+            found = self._sockets.describe(mailbox)
             self._answers.append((answer_channel(hint.argument, self._prefix), pack_answer(found)))
             self._wake.set()
 

@@ -9,12 +9,12 @@ import msgpack
 from vyry.conversations.conversations import CachedConversations
 from vyry.kernel.ids import ConversationId, MailboxKey
 from vyry.kernel.lru_cache import LruCache
-from vyry.mail.routing import SESSION_ENDED, CacheTopic, SocketDetails
+from vyry.mail.routing import SESSION_ENDED, CacheTopic
 from vyry.mail.store import Deposited, Entry
 from vyry.signals.presence import Presence
 from web.live.collector import Collector
 from web.live.delivery import DeliveryLoop
-from web.live.session import CloseCode, SocketSession, describe_session
+from web.live.session import CloseCode, SocketSession
 
 
 #: Limit in bytes of cached envelopes that this node is about to deposit. An envelope that another node deposits first is only evicted by this limit.
@@ -109,11 +109,6 @@ class HintDispatcher:
                 self._caches.conversations.invalidate([ConversationId(each) for each in ids])
             case _:
                 assert_never(topic)
-
-    def describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
-        """See LocalSockets."""
-        session = self._sessions.get(mailbox)
-        return None if session is None else describe_session(session)
 
     def on_hints_lost(self) -> None:
         """See LocalSockets."""
