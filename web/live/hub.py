@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import SocketDetails
 from vyry.signals.presence import DeviceSocket
 from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
 from vyry.telemetry import SOCKETS
@@ -17,7 +18,7 @@ from web.live.collector import Collector
 from web.live.delivery import DeliveryLoop
 from web.live.hint_dispatcher import HintDispatcher
 from web.live.revocation import RevokedSocketCloser
-from web.live.session import CloseCode, SocketSession, buffered_bytes
+from web.live.session import CloseCode, SocketSession, buffered_bytes, describe_session
 
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class SocketHub:
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Run the loops while the context is open."""
-        self.services.sockets.attach(self.hints)
+        self.services.sockets.attach(self.hints, self._describe_socket)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
@@ -143,6 +144,10 @@ class SocketHub:
     def socket_count(self) -> int:
         """The number of open sockets."""
         return len(self._open_sockets)
+
+    def _describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
+        session = self._sessions.get(mailbox)
+        return None if session is None else describe_session(session)
 
     def sent_seq(self, mailbox: MailboxKey) -> int:
         """The highest sequence number sent on this device's socket; 0 without a socket here."""

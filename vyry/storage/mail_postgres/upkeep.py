@@ -6,9 +6,19 @@ from typing import Final
 
 import asyncpg
 
+from vyry.accounts.events import OperatorAction
 from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
-from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
+from vyry.mail.store import (
+    CopyState,
+    CopyStatus,
+    Cursor,
+    DropRequest,
+    DropResult,
+    MailboxState,
+    PostOutcome,
+    ResumeInfo,
+)
 from vyry.storage.mail_postgres.connection import PostgresConnection
 from vyry.storage.statements import load_statements
 
@@ -71,6 +81,13 @@ class PostgresMailUpkeep:
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         rows = await self._mailbox.fetch(_SQL["select_resume_info"], mailbox)
         return resume_info_from_row(rows[0]) if rows else None
+
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        line = act.at, act.operator, act.action, act.subject, act.reason
+        (row,) = await self._sweep.fetch(
+            _SQL["drop_entries"], *request, self._clock and self._clock.confirmed_now(), *line
+        )
+        return DropResult(row["dropped"], row["refused"])
 
     async def measure_backlog(self) -> tuple[int, float]:
         (row,) = await self._mailbox.fetch(_SQL["measure_backlog"], self._clock and self._clock.now())

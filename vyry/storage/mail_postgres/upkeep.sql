@@ -57,3 +57,20 @@ DELETE FROM message WHERE ctid = ANY(ARRAY(SELECT ctid FROM message WHERE accept
 
 -- name: delete_old_fates
 DELETE FROM fate WHERE ctid = ANY(ARRAY(SELECT ctid FROM fate WHERE at < $1 LIMIT $2)) RETURNING 1
+
+-- name: drop_entries
+-- Entries of a mailbox keep their lane and expiry, so what is read before mail_lose locks the mailbox stays true; it ignores rows that are gone.
+-- Lane 2 is NOTICE, loss 3 is OPERATOR.
+WITH inside AS MATERIALIZED (
+  SELECT e.mailbox, e.seq, e.lane FROM envelope e
+  WHERE e.mailbox = $1 AND e.seq BETWEEN $2 AND $3 AND e.loss IS NULL AND e.expires_at > coalesce($5, clock_timestamp())
+), refused AS (
+  SELECT count(*) AS n FROM inside WHERE lane = 2 AND NOT $4
+), lost AS MATERIALIZED (
+  SELECT CASE WHEN (SELECT n FROM refused) > 0 THEN 0
+    ELSE mail_lose(ARRAY(SELECT mailbox FROM inside ORDER BY seq), ARRAY(SELECT seq FROM inside ORDER BY seq), 3::smallint, $5) END AS n
+), logged AS (
+  INSERT INTO operator_act (at, operator, act, subject, reason)
+    SELECT $6::timestamptz, left($7::text, 100), $8::text, $9::uuid, left($10::text, 500) FROM lost WHERE n > 0
+)
+SELECT lost.n AS dropped, refused.n AS refused FROM lost, refused

@@ -6,11 +6,21 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from vyry.accounts.events import OperatorAction
 from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
 from vyry.kernel.time import from_milliseconds, to_milliseconds
-from vyry.mail.envelope import LossReason
-from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
+from vyry.mail.envelope import Lane, LossReason
+from vyry.mail.store import (
+    CopyState,
+    CopyStatus,
+    Cursor,
+    DropRequest,
+    DropResult,
+    MailboxState,
+    PostOutcome,
+    ResumeInfo,
+)
 from vyry.storage.mail_sqlite.post import load_outcomes
 from vyry.storage.mail_sqlite.rows import (
     STATES_BY_NUMBER,
@@ -72,6 +82,10 @@ class SqliteMailUpkeep:
         )
         return None if row is None else resume_info_from_row(row)
 
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        now = to_milliseconds(self._clock.confirmed_now())
+        return await self._writer.run(lambda connection: _drop(connection, request, act, now))
+
     async def measure_backlog(self) -> tuple[int, float]:
         now = to_milliseconds(self._clock.now())
         return await self._reader.run(lambda connection: _depth(connection, now))
@@ -87,6 +101,20 @@ def _expire(connection: sqlite3.Connection, now: int, limit: int) -> int:
 def _retire(connection: sqlite3.Connection, before: int, limit: int) -> int:
     messages = connection.execute(_SQL["delete_old_messages"], [before, limit]).rowcount
     return messages + connection.execute(_SQL["delete_old_fates"], [before, limit - messages]).rowcount
+
+
+def _drop(connection: sqlite3.Connection, request: DropRequest, act: OperatorAction, now: int) -> DropResult:
+    found = connection.execute(_SQL["select_range"], [request.mailbox, request.first, request.last, now])
+    envelopes = [RemovedEnvelope(*row) for row in found]
+    notices = sum(each.lane == Lane.NOTICE for each in envelopes)
+    if notices and not request.includes_notices:
+        return DropResult(0, notices)
+    if envelopes:
+        mark_lost(connection, envelopes, LossReason.OPERATOR, now)
+        subject = None if act.subject is None else str(act.subject)
+        # A moment is stored as Tortoise stores it.
+        connection.execute(_SQL["insert_act"], [act.at.isoformat(" "), act.operator, act.action, subject, act.reason])
+    return DropResult(len(envelopes))
 
 
 def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], now: int) -> list[CopyStatus] | None:

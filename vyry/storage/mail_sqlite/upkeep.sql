@@ -41,3 +41,11 @@ SELECT coalesce(sum(seq - acknowledged_seq), 0) FROM mailbox WHERE NOT is_ended
 
 -- name: select_oldest
 SELECT min(accepted_at) FROM envelope WHERE seq IS NULL
+
+-- name: select_range
+SELECT id, mailbox, content, lane, size, share FROM envelope
+WHERE mailbox = ? AND seq BETWEEN ? AND ? AND loss IS NULL AND expires_at > ?
+ORDER BY seq
+
+-- name: insert_act
+INSERT INTO operator_act (at, operator, act, subject, reason) VALUES (?, substr(?, 1, 100), ?, ?, substr(?, 1, 500))
