@@ -32,6 +32,11 @@ class InProcessWorkTopic:
         """The number of partitions."""
         return self._partitions
 
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait for the next work records."""
+        return sum(map(len, self._mailboxes))
+
     def add(self, mailbox: MailboxKey) -> None:
         self._mailboxes[partition_of(mailbox, self._partitions)].add(mailbox)
         self._wake.set()

@@ -71,6 +71,11 @@ class KafkaWorkTopic:
         """Whether records can be sent."""
         return bool(self._mailboxes)
 
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait for the next work records."""
+        return sum(map(len, self._mailboxes))
+
     def add(self, mailbox: MailboxKey) -> None:
         if not self._mailboxes:
             self._lost += 1

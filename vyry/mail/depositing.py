@@ -42,6 +42,11 @@ class Depositor:
         self._dirty.update(dict.fromkeys(mailboxes))
         self._wake.set()
 
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait."""
+        return len(self._dirty)
+
     async def flush(self, mailbox: MailboxKey) -> None:
         """Wait until the envelopes accepted for this mailbox are deposited, at most FLUSH_TIMEOUT_SECONDS; never raises. A poisoned mailbox is not waited for."""
         waiter = self._flush_waiters.setdefault(mailbox, asyncio.Event())

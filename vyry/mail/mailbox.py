@@ -67,6 +67,11 @@ class Mailboxes:
         waiting.append((point, callback))
         self._wake.set()
 
+    @property
+    def depth(self) -> int:
+        """The mailboxes whose acknowledgements wait."""
+        return len(self._pending)
+
     async def acknowledge_and_wait(self, point: Acknowledgement) -> Cursor:
         """Acknowledge and wait for the commit. Raises StaleHead with `cursor`, Unavailable."""
         outcome: asyncio.Future[Cursor | VyryError] = asyncio.get_running_loop().create_future()

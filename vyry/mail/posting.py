@@ -131,6 +131,11 @@ class Posting:
         self._wake.set()
 
     @property
+    def depth(self) -> int:
+        """The posts that wait."""
+        return len(self._pending)
+
+    @property
     def is_full(self) -> bool:
         """Whether the limit of pending posts is reached."""
         return len(self._pending) >= MAX_PENDING_POSTS or self._pending_bytes >= MAX_PENDING_BYTES

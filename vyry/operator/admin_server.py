@@ -1,5 +1,6 @@
 """The HTTP server for the operator: metrics and readiness, by default on the loopback interface, never on the public port."""
 
+import asyncio
 import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -12,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from vyry.operator.health import Health
+from vyry.operator.saturation import Saturation, watch_loop_lag
 from vyry.telemetry import log, render_metrics
 
 
@@ -21,11 +23,15 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
-async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
+async def serve_admin(
+    host: str, port: int, health: Health, *, saturation: Saturation | None = None
+) -> AsyncIterator[int]:
     """Serve `GET /metrics` and `GET /ready` while the block lasts; yields the port, the configured one or the next free one."""
 
     async def metrics(_: web.Request) -> web.Response:
         await health.check()
+        if saturation is not None:
+            await saturation.measure()
         return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def ready(_: web.Request) -> web.Response:
@@ -40,9 +46,12 @@ async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        taken = await _bind_free_port(runner, host, port)
-        log.info("admin_server_listening", host=host, port=taken)
-        yield taken
+        async with asyncio.TaskGroup() as tasks:
+            timing = tasks.create_task(watch_loop_lag())
+            taken = await _bind_free_port(runner, host, port)
+            log.info("admin_server_listening", host=host, port=taken)
+            yield taken
+            timing.cancel()
     finally:
         await runner.cleanup()
 

@@ -32,7 +32,7 @@ CHECKS_PER_REFRESH: Final = 5
 #: Keys of one call: far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
 #: Notifications kept while Redis is down. More are dropped; the listeners find the mail at their next check.
-_MAX_PENDING: Final = 100_000
+MAX_PENDING: Final = 100_000
 
 
 class RedisNotifier:
@@ -69,9 +69,14 @@ class RedisNotifier:
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
-        if len(self._pending) < _MAX_PENDING:
+        if len(self._pending) < MAX_PENDING:
             self._pending.update(dict.fromkeys(mailboxes))
             self._wake.set()
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes whose hints wait."""
+        return len(self._pending)
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         held, _ = await self._publish(Hint(HintKind.RELAY, frame, mailboxes))

@@ -38,6 +38,11 @@ class Collector:
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
 
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait to be read."""
+        return len(self._dirty)
+
     def mark(self, mailboxes: Iterable[MailboxKey]) -> None:
         """Schedule these mailboxes to be read: they may have new entries."""
         for mailbox in mailboxes:

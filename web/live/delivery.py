@@ -19,6 +19,12 @@ class DeliveryLoop:
         self._pending: dict[SocketSession, None] = {}
         self._wake = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
+        self._slow_count = 0
+
+    @property
+    def depth(self) -> int:
+        """The sockets with frames that wait."""
+        return len(self._pending) + self._slow_count
 
     def schedule_write(self, session: SocketSession) -> None:
         """Schedule the session's outgoing frames to be written."""
@@ -54,6 +60,7 @@ class DeliveryLoop:
     def _start_slow_write(self, session: SocketSession) -> None:
         if not session.is_writing:
             session.is_writing = True
+            self._slow_count += 1
             self._tasks.create_task(self._write_remaining(session))
 
     async def _write_remaining(self, session: SocketSession) -> None:
@@ -68,6 +75,7 @@ class DeliveryLoop:
             abort_connection(session)
         finally:
             session.is_writing = False
+            self._slow_count -= 1
 
     async def close(self, session: SocketSession, code: CloseCode) -> None:
         """Write the outgoing frames, then close with the code and its reason."""

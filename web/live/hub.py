@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -133,6 +133,11 @@ class SocketHub:
                     # At a shutdown the device reconnects to another node, within the presence lease.
                     self.services.signals.presence.socket_closed(presence_socket(session))
                 await self.services.notifier.unregister_socket(session.mailbox, session.connection)
+
+    @property
+    def queues(self) -> Mapping[str, Collector | DeliveryLoop]:
+        """What waits to be read and written, for the metrics."""
+        return {"collect": self.collector, "deliver": self.delivery}
 
     def sent_seq(self, mailbox: MailboxKey) -> int:
         """The highest sequence number sent on this device's socket; 0 without a socket here."""
