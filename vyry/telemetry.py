@@ -91,11 +91,41 @@ REQUEST_ERRORS: Final = Counter(
 FRAME_SECONDS: Final = Durations("vyry_frame_seconds", "From a frame of a client to its answer.", ("type",))
 FRAME_ERRORS: Final = Counter("vyry_frame_errors", "Frames of clients that were refused.", ["type", "error_code"])
 SOCKETS_CLOSED: Final = Counter("vyry_sockets_closed", "Sockets that have closed, by the node's close code.", ["code"])
+QUEUE_DEPTH: Final = Gauge("vyry_queue_depth", "What waits in a queue of this process.", ["queue"])
+QUEUE_LIMIT: Final = Gauge("vyry_queue_limit", "From this depth on a queue refuses or drops.", ["queue"])
+SLOTS_USED: Final = Gauge("vyry_slots_used", "Slots in use.", ["pool"])
+SLOTS_LIMIT: Final = Gauge("vyry_slots_limit", "Slots of the pool.", ["pool"])
+SLOTS_WAITING: Final = Gauge("vyry_slots_waiting", "Callers that wait for a slot.", ["pool"])
+LOOP_LAG: Final = Histogram(
+    "vyry_event_loop_lag_seconds", "How late the event loop runs what is due.", buckets=_BUCKETS
+)
+DISK_FREE: Final = Gauge("vyry_disk_free_bytes", "Free bytes of the disk that has this folder.", ["folder"])
+DISK_SIZE: Final = Gauge("vyry_disk_size_bytes", "Size of the disk that has this folder.", ["folder"])
+CERTIFICATE_ENDS: Final = Gauge(
+    "vyry_certificate_expiry_timestamp_seconds", "When the TLS certificate of the listener expires.", ["file"]
+)
 SOCKETS: Final = Gauge("vyry_sockets", "Sockets open in this process.")
 MAILBOX_DEPTH: Final = Gauge("vyry_mailbox_depth", "Deposited entries that wait in all mailboxes.")
 OLDEST_UNDEPOSITED: Final = Gauge(
     "vyry_oldest_undeposited_seconds", "Age of the oldest accepted envelope that is not deposited yet."
 )
+WORKERS: Final = Gauge("vyry_workers", "Workers with a recent heartbeat, as the database shows them.")
+PARTITION_STATE: Final = Gauge(
+    "vyry_partition_state", "1 for the state of each partition: ok, late, stalled or orphaned.", ["partition", "state"]
+)
+#: By the attribute of a partition that each shows.
+PARTITION_GAUGES: Final = {
+    name: Gauge(f"vyry_partition_{name}", meaning, ["partition"])
+    for name, meaning in (
+        ("seconds_behind", "Age of the oldest work record that is not consumed."),
+        ("received_per_second", "Mailboxes of work records, mean of a minute."),
+        ("deposited_per_second", "Envelopes deposited, mean of a minute."),
+        ("worst_seconds", "The highest age of an envelope at its deposit in the last minute."),
+        ("mailboxes_waiting", "Mailboxes with envelopes that are not deposited."),
+        ("bytes_waiting", "Bytes of envelopes that are not deposited."),
+        ("oldest_seconds", "Age of the oldest envelope that is not deposited."),
+    )
+}
 PARTITION_LAG: Final = Gauge("vyry_partition_lag", "Work records not yet consumed, per partition.", ["partition"])
 POISONED_MAILBOXES: Final = Counter("vyry_poisoned_mailboxes", "Deposits that failed for one mailbox alone.")
 REJECTED_WORK_RECORDS: Final = Counter("vyry_rejected_work_records", "Work records that are malformed.")
@@ -120,18 +150,8 @@ CLOCK_JUMP: Final = Gauge(
     "vyry_clock_jump_seconds",
     "How far this machine's clock is from the time that the store has seen: 0 unless it is in doubt.",
 )
-QUEUE_DEPTH: Final = Gauge("vyry_queue_depth", "What waits in a queue of this process.", ["queue"])
-QUEUE_LIMIT: Final = Gauge("vyry_queue_limit", "From this depth on a queue refuses or drops.", ["queue"])
-SLOTS_USED: Final = Gauge("vyry_slots_used", "Slots in use.", ["pool"])
-SLOTS_LIMIT: Final = Gauge("vyry_slots_limit", "Slots of the pool.", ["pool"])
-SLOTS_WAITING: Final = Gauge("vyry_slots_waiting", "Callers that wait for a slot.", ["pool"])
-LOOP_LAG: Final = Histogram(
-    "vyry_event_loop_lag_seconds", "How late the event loop runs what is due.", buckets=_BUCKETS
-)
-DISK_FREE: Final = Gauge("vyry_disk_free_bytes", "Free bytes of the disk that has this folder.", ["folder"])
-DISK_SIZE: Final = Gauge("vyry_disk_size_bytes", "Size of the disk that has this folder.", ["folder"])
-CERTIFICATE_ENDS: Final = Gauge(
-    "vyry_certificate_expiry_timestamp_seconds", "When the TLS certificate of the listener expires.", ["file"]
+LAST_BACKUP: Final = Gauge(
+    "vyry_last_backup_timestamp_seconds", "When `vyry backup` last made a verified backup: Unix time, 0 if never."
 )
 DEPENDENCY_UP: Final = Gauge("vyry_dependency_up", "1 while the dependency answers.", ["dependency"])
 
