@@ -13,6 +13,12 @@ class UsageError(CommandError):
     code = 2
 
 
+class RefusedByState(CommandError):
+    """The state of the node does not allow it; nothing was changed."""
+
+    code = 3
+
+
 def flatten_exceptions(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     """The exceptions of a group and of the groups in it."""
     inside = [flatten_exceptions(each) if isinstance(each, BaseExceptionGroup) else [each] for each in group.exceptions]

@@ -1,6 +1,6 @@
 """The command `vyry`: parses the command line, runs the command, and turns an error into one line that says what to do and an exit code.
 
-0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
+0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 3 refused by the state of the node · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
@@ -31,6 +31,10 @@ COMMANDS = {
     "migrate": ("schema:migrate", "Migrate the database and create the Kafka topic. Safe to run concurrently."),
     "rollback": ("schema:rollback", "Undo the newest migration and delete the data stored in what it added."),
     "check": ("check:check", "Check settings, services, clock and disk."),
+    "partitions": (
+        "partitions:app",
+        "Show the partitions and workers of a cluster; move, drain, rebalance, grow or pin partitions.",
+    ),
     "clock": ("clock:app", "Show the latest time stored in the database, or confirm this machine's clock."),
     "rotate-keys": ("rotation:rotate_keys", "Rotate the key that signs access tokens."),
     "rotate-pepper": (

@@ -3,6 +3,7 @@
 The database decides how many partitions there are, which worker each of them should have, and which it has. No promise about mail depends on any of it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -93,6 +94,8 @@ class Cluster:
     partitions: tuple[Partition, ...]
     #: Rises each time the number of partitions changes.
     generation: int
+    #: Whether all waiting mail was counted; otherwise at least so much waits.
+    is_count_complete: bool = True
 
     def is_alive(self, worker: Worker) -> bool:
         """Whether its heartbeat is recent."""
@@ -114,6 +117,11 @@ class Cluster:
         return PartitionState.LATE if partition.oldest_seconds > LATE_SECONDS else PartitionState.OK
 
     @property
+    def receivers(self) -> tuple[Worker, ...]:
+        """The live workers that may get partitions."""
+        return tuple(worker for worker in self.live_workers if not worker.is_draining)
+
+    @property
     def load_by_worker(self) -> dict[str, float]:
         """The load of each live worker."""
         found = {worker.name: 0.0 for worker in self.live_workers}
@@ -124,6 +132,11 @@ class Cluster:
 
     @property
     def skew(self) -> float:
-        """The load of the busiest live worker divided by the mean; 1 when all have the same, or without workers."""
-        loads = list(self.load_by_worker.values())
-        return max(loads) * len(loads) / sum(loads) if loads and sum(loads) else 1.0
+        """The load of the busiest worker divided by the mean; 1 when all have the same, or without workers. Draining workers do not count."""
+        loads = self.load_by_worker
+        return skew_of([loads[worker.name] for worker in self.receivers])
+
+
+def skew_of(loads: Sequence[float]) -> float:
+    """The highest load divided by the mean."""
+    return max(loads) * len(loads) / sum(loads) if loads and sum(loads) else 1.0

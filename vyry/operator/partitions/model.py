@@ -8,6 +8,18 @@ from datetime import datetime
 from enum import Enum
 
 
+class PlanRefused(Exception):
+    """The state of the cluster does not allow it; nothing was changed. The text says what to do."""
+
+
+class NotInCluster(Exception):
+    """There is no such worker, partition or plan. The text says how to list them."""
+
+
+class PlanStuck(Exception):
+    """A move has not ended for a long time; the plan can be continued or aborted. The text says how far it is."""
+
+
 class PlanKind(Enum):
     """What the operator wants."""
 
@@ -21,11 +33,10 @@ class PlanStatus(Enum):
     """How far a plan is applied."""
 
     PLANNED = "planned"
-    #: Begun, and not ended: applying it again continues it.
+    #: Started and not finished: applying it again continues it.
     APPLYING = "applying"
     APPLIED = "applied"
     ABORTED = "aborted"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +87,8 @@ class Plan:
     status: PlanStatus = PlanStatus.PLANNED
     #: The partitions whose move has settled.
     settled: tuple[int, ...] = ()
+
+    @property
+    def waiting(self) -> tuple[Move, ...]:
+        """The moves that have not settled."""
+        return tuple(move for move in self.moves if move.partition not in self.settled)
