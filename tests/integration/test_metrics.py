@@ -12,8 +12,8 @@ from tests.support.device_socket import DeviceSocket
 from tests.support.metrics import Samples, own_samples, parse_metrics, sample
 from tests.support.node_server import NodeServer, wait_until
 from tests.support.rest_device import RequestRefused
-from vyry.composition.saturation import build_saturation
-from vyry.operator.admin_server import serve_admin
+from vyry.composition.monitoring import serve_admin_listener
+from vyry.operator.admin_server import AdminSources, serve_admin
 from vyry.storage.database import pool_load, transaction
 
 
@@ -22,9 +22,9 @@ POSTS = {"method": "POST", "route": "/api/v1/messages"}
 
 async def scrape(server: NodeServer) -> str:
     """The metrics that the operator's listener of this node serves."""
-    saturation = build_saturation(server.settings, server.services, server.socket_hub.queues)
+    settings = server.settings.model_copy(update={"admin_port": free_port()})
     async with (
-        serve_admin("127.0.0.1", free_port(), server.services.health, saturation=saturation) as port,
+        serve_admin_listener(settings, server.services, server.socket_hub.queues) as port,
         aiohttp.ClientSession() as http,
         http.get(f"http://127.0.0.1:{port}/metrics") as answer,
     ):
@@ -111,8 +111,8 @@ async def test_mail_that_waits_is_seen_in_its_queue(sqlite_node_server: NodeServ
 
 
 async def test_a_blocked_event_loop_is_seen(sqlite_node_server: NodeServer) -> None:
-    saturation = build_saturation(sqlite_node_server.settings, sqlite_node_server.services, {})
-    async with serve_admin("127.0.0.1", free_port(), sqlite_node_server.services.health, saturation=saturation):
+    sources = AdminSources(health=sqlite_node_server.services.health)
+    async with serve_admin("127.0.0.1", free_port(), sources):
         await asyncio.sleep(0.15)
         before = own_samples()
         time.sleep(0.6)  # noqa: ASYNC251 - a callback that blocks is what is to be seen

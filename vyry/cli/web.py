@@ -14,10 +14,9 @@ from vyry.cli.errors import CommandError
 from vyry.cli.process import require_migrated, require_original_secrets, run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
-from vyry.composition.saturation import build_saturation
+from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import Services, open_services
 from vyry.errors import Unavailable
-from vyry.operator.admin_server import serve_admin
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app
@@ -83,12 +82,7 @@ async def web_server(settings: Settings, services: Services, *, reuse_port: bool
     """
     app = build_app(settings, services)
     async with (
-        serve_admin(
-            settings.admin_host,
-            settings.admin_port,
-            services.health,
-            saturation=build_saturation(settings, services, app[SOCKET_HUB].queues),
-        ),
+        serve_admin_listener(settings, services, app[SOCKET_HUB].queues),
         reloading_tls_context(settings) as tls,
         serve_app(app, settings.server_hosts, settings.server_port, reuse_port=reuse_port, tls=tls) as port,
     ):

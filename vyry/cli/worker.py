@@ -5,9 +5,8 @@ from functools import partial
 
 from agents.worker import run_worker
 from vyry.cli.process import require_migrated, run_process
-from vyry.composition.saturation import build_saturation
+from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import open_services
-from vyry.operator.admin_server import serve_admin
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging
 
@@ -28,12 +27,7 @@ def worker() -> int:
 async def _serve_worker(settings: Settings, stop: asyncio.Event) -> None:
     async with (
         open_services(settings, Role.WORKER) as services,
-        serve_admin(
-            settings.admin_host,
-            settings.admin_port,
-            services.health,
-            saturation=build_saturation(settings, services, {}),
-        ),
+        serve_admin_listener(settings, services),
         run_worker(settings, services),
     ):
         await stop.wait()

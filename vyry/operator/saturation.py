@@ -2,12 +2,11 @@
 
 import asyncio
 import shutil
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Never, Protocol
+from typing import Final, Protocol
 
 from vyry.telemetry import (
     DISK_FREE,
@@ -65,9 +64,30 @@ class Saturation:
                 DISK_SIZE.labels(name).set(usage.total)
 
 
-async def watch_loop_lag() -> Never:
-    """Time the event loop until cancelled: what a wake-up is late by, every callback that became due meanwhile is late by too."""
-    while True:
-        due = time.perf_counter() + LAG_SECONDS
-        await asyncio.sleep(LAG_SECONDS)
-        LOOP_LAG.observe(max(0.0, time.perf_counter() - due))
+@contextmanager
+def timed_event_loop() -> Iterator[None]:
+    """Time the event loop while the block lasts."""
+    timer = _LoopTimer()
+    try:
+        yield
+    finally:
+        timer.stop()
+
+
+class _LoopTimer:
+    """What a timer is late by, every callback that became due meanwhile is late by too."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._start()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _start(self) -> asyncio.TimerHandle:
+        due = self._loop.time() + LAG_SECONDS
+        return self._loop.call_at(due, self._tick, due)
+
+    def _tick(self, due: float) -> None:
+        LOOP_LAG.observe(max(0.0, self._loop.time() - due))
+        self._timer = self._start()

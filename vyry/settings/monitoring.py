@@ -1,36 +1,22 @@
-"""The settings of monitoring: the operator's listener, and where traces go."""
+"""The settings of monitoring: the operator's listener."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
 
-from pydantic import AfterValidator
 from pydantic_settings import BaseSettings
 
 from vyry.settings.secret_files import secret_problems
 from vyry.settings.types import MIN_SECRET, Port
 
 
-_TRACES_URL: Final = r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._/-]*)?"
-
-
-def _check_traces_url(value: str) -> str:
-    if not re.fullmatch(_TRACES_URL, value):
-        raise ValueError("must be the address of an OTLP receiver such as http://127.0.0.1:4318/v1/traces")
-    return value
-
-
 class MonitoringSettings(BaseSettings):
-    """The operator's listener and tracing."""
+    """The operator's listener."""
 
     #: Metrics, readiness and the operator's page; a second process on the host takes the next free port.
     admin_host: str = "127.0.0.1"
     admin_port: Port = 8001
     #: The file with the token of the operator's page and the metrics; without it other machines get no page.
     admin_token_file: Path | None = None
-    #: The OTLP receiver of traces; without it nothing is traced.
-    traces_url: Annotated[str, AfterValidator(_check_traces_url)] | None = None
 
     @property
     def admin_token(self) -> str:

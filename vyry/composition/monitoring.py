@@ -1,6 +1,7 @@
-"""Which queues, pools and folders of a process its metrics show."""
+"""The operator's listener of a process, and which queues, pools and folders its metrics show."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from vyry.accounts.pin import CountedHasher
@@ -10,17 +11,31 @@ from vyry.in_process.pin_hasher import ArgonPinHasher
 from vyry.in_process.routing import InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.mail.posting import MAX_PENDING_POSTS
+from vyry.operator.admin_server import AdminSources, serve_admin
+from vyry.operator.cluster_watch import ClusterWatch
 from vyry.operator.saturation import Queue, Saturation
 from vyry.redis.notifier import MAX_PENDING, RedisNotifier
 from vyry.settings.settings import Settings
 from vyry.storage.database import pool_load
+from vyry.storage.partitions import PartitionStore
 
 
 _LIMITS: Final = {"post": MAX_PENDING_POSTS, "notify": MAX_PENDING}
 
 
-def build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
-    """What a scrape of this process measures; `sockets` are the queues of the web application."""
+def serve_admin_listener(
+    settings: Settings, services: Services, sockets: Mapping[str, Queue] | None = None
+) -> AbstractAsyncContextManager[int]:
+    """Serve metrics, readiness and the page of this process while the block lasts; yields the port. `sockets` are the queues of the web application."""
+    sources = AdminSources(
+        health=services.health,
+        saturation=_build_saturation(settings, services, sockets or {}),
+        cluster=ClusterWatch(PartitionStore()),
+    )
+    return serve_admin(settings.admin_host, settings.admin_port, sources, settings.admin_token)
+
+
+def _build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
     queues: dict[str, Queue] = {
         "post": services.posting,
         "deposit": services.depositor,
