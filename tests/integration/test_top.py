@@ -57,9 +57,10 @@ async def test_the_screen_follows_workers_partitions_rates_and_sockets(sqlite_no
             await wait_for(pilot, lambda: float(table(app, "processes")[0][2]) > 0)
             partitions, workers = table(app, "partitions"), table(app, "workers")
             text = summary(app)
+            width = app.query_one("#processes", DataTable).ordered_columns[0].content_width
     await line.close()
 
-    assert (first[1], len(partitions)) == ("1", 4)
+    assert (first[1], len(partitions), width) == ("1", 4, len(first[0]))
     assert [partitions[1][:3], partitions[2][:4]] == [["1", "worker-a", "host-1"], ["2", "-", "-", "orphaned"]]
     assert [workers[0][0], workers[0][4]] == ["worker-a", "2"]
     assert text.startswith("4 partitions: ")

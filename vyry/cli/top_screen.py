@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -99,7 +100,7 @@ class TopApp(App[None]):
         table.clear()
         for row in rows:
             style = _STYLES.get(row.state, "")
-            table.add_row(*(Content.styled(sanitize_line(cell), style) for cell in row.cells))
+            table.add_row(*(Text(sanitize_line(cell), style) for cell in row.cells))
 
 
 def _process_cells(of: ProcessRates) -> tuple[str, ...]:
