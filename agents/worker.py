@@ -2,22 +2,33 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, Never
 
 import faust
 
-from agents.app import in_process_app, kafka_app
+from agents.app import GroupMember, in_process_app, kafka_app
 from agents.in_process import WorkRecordSource
+from agents.membership import Membership
+from agents.naming import claim_name
+from agents.progress import AgentsStalled, Progress
 from agents.sweeper import MAX_BATCH, PeriodicTask, Sweeper
+from agents.transport import WorkerTransport
 from vyry.composition.services import Services
-from vyry.kafka.url import parse_brokers
+from vyry.errors import Unavailable
+from vyry.kafka.assignor import WorkerAssignor
+from vyry.kafka.topic import TopicMissing, log_missing_topic, read_topic
+from vyry.kafka.url import topic_name
+from vyry.mail.partition_meter import PartitionMeter
+from vyry.mail.work_record import TOPIC
+from vyry.mail.workers import WorkerIdentity
 from vyry.outage import OutageTracker
 from vyry.settings.settings import Settings
-from vyry.telemetry import PARTITION_LAG, log
+from vyry.telemetry import bind_process, log
 
 
 RETENTION_SECONDS: Final = 600.0
@@ -37,24 +48,76 @@ NOTICES_SECONDS: Final = 0.5
 #: Leaving the group takes milliseconds; a stuck broker must not delay the end.
 STOP_TIMEOUT_SECONDS: Final = 5.0
 _START_TIMEOUT_SECONDS: Final = 20.0
-_LAG_SECONDS: Final = 1.0
-_CONNECT_TIMEOUT_SECONDS: Final = 5.0
+_MEASURE_SECONDS: Final = 1.0
+AppFactory = Callable[[], Awaitable[faust.App]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Agents:
+    """What the agents of this worker have in common over all their apps."""
+
+    membership: Membership
+    meter: PartitionMeter
+    sweeper: Sweeper
+    name: str
+    assignor: WorkerAssignor | None
 
 
 @asynccontextmanager
 async def run_worker(settings: Settings, services: Services) -> AsyncIterator[None]:
-    """Run the worker while the context is open: on Kafka if it is set, else on the work records of this process. Closes soon after STOP_TIMEOUT_SECONDS."""
+    """Run the worker while the context is open: on Kafka if it is set, else on the work records of this process. Closes soon after STOP_TIMEOUT_SECONDS.
+
+    Raises WorkerNameTaken, in a group, when another live worker has its name.
+    """
     sweeper = _sweeper(settings, services)
     threading.excepthook = _log_thread_end
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(sweeper.run()),
             tasks.create_task(services.push.wakeups.run()),
-            tasks.create_task(keep_running(_app_factory(settings, services, sweeper), OutageTracker("mailbox agents"))),
+            tasks.create_task(_run_agents(settings, services, sweeper)),
         ]
         yield
         for task in running:
             task.cancel()
+
+
+async def _run_agents(settings: Settings, services: Services, sweeper: Sweeper) -> Never:
+    """Take a name, then read partitions under it."""
+    meter = PartitionMeter(services.clock)
+    services.depositor.attach_meter(meter)
+    worker = await _take_name(settings, services)
+    if settings.kafka_url is not None:
+        bind_process(worker=worker.name)
+    progress = Progress(meter)
+    assignor = WorkerAssignor(worker.name) if settings.kafka_url else None
+    membership = Membership(services.workers, meter, progress, assignor)
+    factory = _app_factory(settings, services, _Agents(membership, meter, sweeper, worker.name, assignor))
+    try:
+        if isinstance(services.work_topic, WorkRecordSource):
+            await _assign_all(services, services.work_topic.partitions, membership)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(membership.run(worker))
+            tasks.create_task(keep_running(factory, OutageTracker("mailbox agents"), progress, membership.use_app))
+    finally:
+        await membership.leave(worker)
+    raise AssertionError("both run until cancelled")
+
+
+async def _assign_all(services: Services, partitions: int, membership: Membership) -> None:
+    """Without Kafka this process has all partitions, and they are never reassigned."""
+    await services.partitions.create_map(partitions, TOPIC)
+    membership.on_assigned(range(partitions))
+
+
+async def _take_name(settings: Settings, services: Services) -> WorkerIdentity:
+    """The name of this worker, once the database is up: the sweeper waits for it too."""
+    outage = OutageTracker("database")
+    while True:
+        try:
+            return await claim_name(services.workers, settings.worker_name, is_alone=settings.kafka_url is None)
+        except Unavailable as problem:
+            await asyncio.sleep(outage.record_failure(problem))
 
 
 def _sweeper(settings: Settings, services: Services) -> Sweeper:
@@ -99,16 +162,27 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
     )
 
 
-def _app_factory(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], Awaitable[faust.App]]:
-    if settings.kafka_url is None:
-        work_topic = services.work_topic
-        assert isinstance(work_topic, WorkRecordSource), "without Kafka the work records are those of this process"
-        return build_immediately(lambda: in_process_app(work_topic, services.depositor))
+def _app_factory(settings: Settings, services: Services, agents: _Agents) -> AppFactory:
+    depositor, meter, membership = services.depositor, agents.meter, agents.membership
+    if settings.kafka_url is None or agents.assignor is None:
+        source = services.work_topic
+        assert isinstance(source, WorkRecordSource), "without Kafka the work records are those of this process"
+        return build_immediately(lambda: in_process_app(source, depositor, meter))
     url = settings.kafka_url.get_secret_value()
-    return build_when_reachable(url, lambda: kafka_app(url, services.depositor, lambda _: sweeper.request_sweep()))
+
+    def on_revoked() -> None:
+        membership.on_revoked()
+        agents.sweeper.request_sweep()
+
+    def on_assigned(partitions: Collection[int]) -> None:
+        membership.on_assigned(partitions)
+        agents.sweeper.request_sweep()
+
+    member = GroupMember(name=agents.name, assignor=agents.assignor, on_revoked=on_revoked, on_assigned=on_assigned)
+    return build_when_reachable(url, lambda: kafka_app(url, depositor, meter, member))
 
 
-def build_immediately(build: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
+def build_immediately(build: Callable[[], faust.App]) -> AppFactory:
     """Build the app without waiting."""
 
     async def builder() -> faust.App:
@@ -117,37 +191,42 @@ def build_immediately(build: Callable[[], faust.App]) -> Callable[[], Awaitable[
     return builder
 
 
-def build_when_reachable(url: str, build: Callable[[], faust.App]) -> Callable[[], Awaitable[faust.App]]:
-    """Build the app only when a broker accepts connections: Faust logs pages of tracebacks for each failed attempt."""
+def build_when_reachable(url: str, build: Callable[[], faust.App]) -> AppFactory:
+    """Build the app only when the brokers have the topic: Faust logs pages of tracebacks otherwise, and brokers may create a topic that is asked for."""
 
     async def builder() -> faust.App:
-        async with asyncio.timeout(_CONNECT_TIMEOUT_SECONDS):
-            for number, server in enumerate(servers := parse_brokers(url), 1):
-                host, _, port = server.rpartition(":")
-                try:
-                    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-                except OSError:
-                    if number == len(servers):
-                        raise
-                    continue
-                writer.close()
-                break
+        if await read_topic(url) is None:
+            log_missing_topic(topic_name(url))
+            raise TopicMissing(topic_name(url))
         return build()
 
     return builder
 
 
-async def keep_running(build: Callable[[], Awaitable[faust.App]], outage: OutageTracker) -> Never:
-    """Keep an app running, a new one after each failure, until cancelled."""
+async def keep_running(
+    build: AppFactory,
+    outage: OutageTracker,
+    progress: Progress,
+    on_app: Callable[[faust.App | None], None] = lambda _: None,
+) -> Never:
+    """Keep an app running, a new one after each failure, until cancelled; `on_app` gets each one, and None when it stops."""
     while True:
         try:
             async with _running(await build()) as app:
+                on_app(app)
                 outage.record_success()
-                await _report_lag(app)
+                await _measure(app, progress)
                 wait = outage.record_failure(app.crash_reason or RuntimeError("stopped"))
+        except AgentsStalled as problem:
+            log.error(
+                "agents_stalled", partitions=list(problem.partitions), reason="they read no record: they start again"
+            )
+            wait = 0.0
         except Exception as problem:  # noqa: BLE001
             # Faust and its driver raise anything while the broker is down: the sweeper does the work meanwhile.
             wait = outage.record_failure(problem)
+        finally:
+            on_app(None)
         await asyncio.sleep(wait)
 
 
@@ -161,14 +240,12 @@ async def _running(app: faust.App) -> AsyncIterator[faust.App]:
         await _stop(app)
 
 
-async def _report_lag(app: faust.App) -> None:
-    """Measure the lag of each partition, until the app stops or crashes."""
+async def _measure(app: faust.App, progress: Progress) -> None:
+    """Measure the progress of the app until it stops or crashes. Raises AgentsStalled."""
     while not (app.should_stop or app.crashed):
-        for tp in app.consumer.assignment():
-            # Both are None until the first fetch, whatever Faust's types say.
-            behind = (app.consumer.highwater(tp) or 0) - (await app.consumer.position(tp) or 0)
-            PARTITION_LAG.labels(str(tp.partition)).set(max(0, behind))
-        await app.sleep(_LAG_SECONDS)
+        if not app.rebalancing:
+            await progress.measure(app.consumer)
+        await app.sleep(_MEASURE_SECONDS)
 
 
 def _log_thread_end(end: threading.ExceptHookArgs) -> None:
@@ -177,6 +254,8 @@ def _log_thread_end(end: threading.ExceptHookArgs) -> None:
 
 
 async def _stop(app: faust.App) -> None:
+    if isinstance(app.transport, WorkerTransport):
+        app.transport.is_leaving = True
     try:
         async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
             await app.stop()

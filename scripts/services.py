@@ -50,6 +50,7 @@ class Server(ABC):
 
     name: ClassVar[str]
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    start_seconds: ClassVar[float] = 30
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -88,7 +89,7 @@ class Server(ABC):
                 start_new_session=True,
             )
         _reaper.send_line("process", self.pid, self.stop_signal.value)
-        self._await_answer(within=30)
+        self._await_answer(within=self.start_seconds)
 
     def stop(self) -> None:
         """End it the polite way; its data stays."""
@@ -242,13 +243,19 @@ class Redis(Server):
 
 
 class Kafka(Server):
-    """One Kafka process that is broker and controller (KRaft). Topics are made by who needs them."""
+    """One Kafka process that is broker and controller (KRaft); several of them are a cluster (scripts/kafka_cluster.py). Topics are made by who needs them."""
 
     name = "kafka"
+    #: Three Java processes that start at once, on a busy machine.
+    start_seconds = 120
 
-    def __init__(self) -> None:
+    def __init__(self, node: int = 1) -> None:
         super().__init__()
-        self._controller_port = free_port()
+        self.node = node
+        self.controller = f"127.0.0.1:{free_port()}"
+        #: All processes of the cluster, this one among them, and its id.
+        self.quorum: Sequence[Kafka] = (self,)
+        self.cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
 
     @property
     def url(self) -> str:
@@ -257,8 +264,7 @@ class Kafka(Server):
     def _prepare(self) -> None:
         (self.folder / "log4j2.xml").write_text(_LOG4J)
         (self.folder / "server.properties").write_text(self._properties())
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ("kafka.tools.StorageTool", "format", "--cluster-id=" + cluster, "-c", "server.properties")
+        tool = ("kafka.tools.StorageTool", "format", "--cluster-id=" + self.cluster, "-c", "server.properties")
         self._run([*self._java("-Xmx128m"), *tool])
 
     def _command(self) -> Sequence[str | Path]:
@@ -272,19 +278,19 @@ class Kafka(Server):
         return [find_program("java"), *options, *QUICK_JAVA, logging, "-cp", f"{libraries}/*"]
 
     def _properties(self) -> str:
-        broker, controller = f"127.0.0.1:{self.port}", f"127.0.0.1:{self._controller_port}"
+        broker, copies = f"127.0.0.1:{self.port}", len(self.quorum)
         return f"""
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{controller}
-listeners=PLAINTEXT://{broker},CONTROLLER://{controller}
+node.id={self.node}
+controller.quorum.voters={",".join(f"{each.node}@{each.controller}" for each in self.quorum)}
+listeners=PLAINTEXT://{broker},CONTROLLER://{self.controller}
 advertised.listeners=PLAINTEXT://{broker}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={self.folder}/data
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
+transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false

@@ -16,6 +16,11 @@ class OutageTracker:
         self._since: float | None = None
         self._failures = 0
 
+    @property
+    def is_down(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._since is not None
+
     def record_failure(self, problem: BaseException) -> float:
         """Record a failure; returns how many seconds to wait before the next attempt."""
         if self._since is None:

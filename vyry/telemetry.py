@@ -30,7 +30,7 @@ LOGGED_FIELDS: Final = frozenset(
         "count", "failures", "problem", "outcome", "milliseconds", "seconds", "attempt", "retry_after_seconds", "reason", "error", "error_code",
         "request_id", "method", "route", "status", "peer", "close_code", "connection",
         "user_id", "device_id", "mailbox", "message_id", "envelope", "seq",
-        "partition", "partitions", "offset", "task", "topic", "lag", "node", "process", "host", "port", "signal",
+        "partition", "partitions", "gained", "lost", "worker", "offset", "task", "topic", "lag", "node", "process", "host", "port", "signal",
         "dependency", "state", "setting", "proxy", "header", "version", "migration", "limit", "path", "size", "bytes", "depth", "sockets",
     }
 )  # fmt: skip
@@ -176,6 +176,23 @@ def render_metrics() -> bytes:
     return generate_latest(REGISTRY)
 
 
+#: Fields of every line of this process.
+_process_fields: Final[dict[str, object]] = {}
+
+
+def bind_process(**fields: object) -> None:
+    """Have these fields in every line from now on, also in those of threads."""
+    _process_fields.update(fields)
+
+
+def _add_process_fields(
+    _logger: object, _method: str, fields: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    for name, value in _process_fields.items():
+        fields.setdefault(name, value)
+    return fields
+
+
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
     """One line per event on standard error: JSON, or columns and colours on a terminal. Loggers of libraries use it too, from level warning.
 
@@ -184,6 +201,7 @@ def configure_logging(level: str = "info", stream: TextIO | None = None) -> None
     out = stream or sys.stderr
     before: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_process_fields,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         hide_unlisted_fields,

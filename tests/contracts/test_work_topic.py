@@ -1,7 +1,7 @@
 """What every way of mailbags promises: what is added arrives at the depositor of the partition's agent, soon, without content and without waiting."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import faust
@@ -9,20 +9,28 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from agents.app import in_process_app
+from agents.progress import Progress
 from agents.worker import build_immediately, keep_running
-from tests.support.work_topics import RecordingDepositor, WorkTopicSetup, open_kafka_topic, run_tasks
+from tests.support.work_topics import RecordingDepositor, WorkTopicSetup, no_map, open_kafka_topic, run_tasks
+from vyry.clock import SystemClock
 from vyry.in_process.routing import InProcessWorkTopic
 from vyry.kafka.url import parse_brokers, topic_name
-from vyry.kafka.work_topic import KafkaWorkTopic, new_producer
+from vyry.kafka.work_topic import DEADLINE_SECONDS, KafkaWorkTopic, new_producer
 from vyry.kernel.ids import MailboxKey
+from vyry.mail.partition_meter import PartitionMeter
 from vyry.outage import OutageTracker
 from vyry.telemetry import REJECTED_WORK_RECORDS
+
+
+async def run_in_process(build: Callable[[], faust.App]) -> None:
+    outage = OutageTracker("agents", first_seconds=0.01)
+    await keep_running(build_immediately(build), outage, Progress(PartitionMeter(SystemClock())))
 
 
 @pytest.fixture
 async def in_process() -> AsyncIterator[WorkTopicSetup]:
     bags, fed = InProcessWorkTopic(), RecordingDepositor()
-    async with run_tasks(keep_running(build_immediately(lambda: in_process_app(bags, fed)), OutageTracker("agents"))):
+    async with run_tasks(run_in_process(lambda: in_process_app(bags, fed, PartitionMeter(SystemClock())))):
         yield WorkTopicSetup(bags, fed)
 
 
@@ -91,7 +99,7 @@ async def test_what_is_no_mailbag_is_counted_and_passed_over(
 
 
 async def test_bags_without_a_broker_are_dropped_and_hold_nobody_up() -> None:
-    bags = KafkaWorkTopic("kafka://127.0.0.1:1", partitions=3)
+    bags = KafkaWorkTopic("kafka://127.0.0.1:1", no_map)
     async with run_tasks(bags.run()):
         await asyncio.sleep(0)
 
@@ -105,10 +113,10 @@ async def test_an_app_that_crashed_is_replaced() -> None:
     bags, fed, made = InProcessWorkTopic(), RecordingDepositor(), []
 
     def make() -> faust.App:
-        made.append(in_process_app(bags, fed))
+        made.append(in_process_app(bags, fed, PartitionMeter(SystemClock())))
         return made[-1]
 
-    async with run_tasks(keep_running(build_immediately(make), OutageTracker("agents", first_seconds=0.01))):
+    async with run_tasks(run_in_process(make)):
         bags.add(MailboxKey(1))
         await fed.wait_for({MailboxKey(1)})
 
@@ -119,11 +127,12 @@ async def test_an_app_that_crashed_is_replaced() -> None:
         assert len(made) == 2
 
 
-async def test_a_producer_waits_for_all_replicas_and_numbers_its_batches() -> None:
+async def test_the_records_of_a_producer_expire() -> None:
+    """An idempotent producer of aiokafka 0.14 keeps them for ever while a broker is away."""
     producer = new_producer("kafka://127.0.0.1:1")
 
-    assert producer._sender._acks == -1
-    assert producer._txn_manager is not None
+    assert (producer._sender._acks, producer._txn_manager) == (1, None)
+    assert producer._message_accumulator._batch_ttl == DEADLINE_SECONDS
     await producer.stop()
 
 
@@ -141,7 +150,7 @@ async def test_told_to_stop_while_the_producer_starts_it_stops(
         await started
 
     monkeypatch.setattr(AIOKafkaProducer, "start", swallow_a_cancellation)
-    carrying = asyncio.create_task(KafkaWorkTopic(f"{kafka_url}/{topic_prefix}", partitions=1).run())
+    carrying = asyncio.create_task(KafkaWorkTopic(f"{kafka_url}/{topic_prefix}", no_map).run())
     await starting.wait()
 
     carrying.cancel()

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from scripts.services import Redis, free_port
-from vyry.kafka.work_topic import ensure_topic
+from vyry.kafka.topic import ensure_topic
 from vyry.operator.admin_server import AdminSources, serve_admin
 from vyry.operator.health import CACHE_SECONDS, Health
 

@@ -16,7 +16,7 @@ from tests.support.certificates import CertificateAuthority
 from tests.support.databases import service_url
 from tests.support.work_topics import open_kafka_topic
 from vyry.errors import Unavailable
-from vyry.kafka.work_topic import ensure_topic
+from vyry.kafka.topic import ensure_topic
 from vyry.kernel.ids import MailboxKey
 from vyry.operator.health import Dependency, probe
 from vyry.redis.connection import connect_redis

@@ -1,16 +1,13 @@
 """Several workers on one topic: the partitions are shared out, and go on with the others when one leaves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 
-from faust.types import TP
-
-from agents.app import kafka_app
-from agents.worker import build_when_reachable, keep_running
-from vyry.kafka.work_topic import KafkaWorkTopic, ensure_topic
+from tests.support.work_topics import no_map, run_agents, run_tasks
+from vyry.kafka.topic import ensure_topic
+from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.kernel.ids import MailboxKey
-from vyry.outage import OutageTracker
 
 
 class Worker:
@@ -21,8 +18,8 @@ class Worker:
         self.owned: set[int] = set()
         self.fed: set[MailboxKey] = set()
 
-    def assigned(self, partitions: set[TP]) -> None:
-        self.owned = {tp.partition for tp in partitions}
+    def assigned(self, partitions: Collection[int]) -> None:
+        self.owned = set(partitions)
         self.changed.set()
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
@@ -30,22 +27,17 @@ class Worker:
 
 
 @asynccontextmanager
-async def open_worker(url: str, changed: asyncio.Event) -> AsyncIterator[Worker]:
+async def open_worker(url: str, name: str, changed: asyncio.Event) -> AsyncIterator[Worker]:
     worker = Worker(changed)
-    async with asyncio.TaskGroup() as tasks:
-        agents = build_when_reachable(url, lambda: kafka_app(url, worker, worker.assigned))
-        running = tasks.create_task(keep_running(agents, OutageTracker("agents")))
+    async with run_tasks(run_agents(url, worker, name, worker.assigned)):
         yield worker
-        running.cancel()
 
 
 @asynccontextmanager
 async def open_topic(url: str) -> AsyncIterator[KafkaWorkTopic]:
-    bags = KafkaWorkTopic(url, partitions=4)
-    async with asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(bags.run())
+    bags = KafkaWorkTopic(url, no_map)
+    async with run_tasks(bags.run()):
         yield bags
-        running.cancel()
 
 
 async def wait_for_assignment(workers: list[Worker], share: int) -> None:
@@ -72,8 +64,8 @@ async def test_two_workers_share_the_partitions_and_one_takes_over_when_the_othe
 ) -> None:
     url, changed = f"{kafka_url}/{topic_prefix}", asyncio.Event()
     await ensure_topic(url, partitions=4)
-    async with open_topic(url) as bags, open_worker(url, changed) as first:
-        async with open_worker(url, changed) as second:
+    async with open_topic(url) as bags, open_worker(url, "ann", changed) as first:
+        async with open_worker(url, "bob", changed) as second:
             await wait_for_assignment([first, second], share=2)
             await delivered(bags, [first, second], range(1, 41))
             assert {mailbox % 4 for mailbox in second.fed} == second.owned

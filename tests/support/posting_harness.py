@@ -27,8 +27,9 @@ class RecordingRouter:
     def __init__(self) -> None:
         self.bagged: list[MailboxKey] = []
 
-    def add(self, mailboxes: Any) -> None:
+    def add(self, mailboxes: Any) -> Any:
         self.bagged.append(mailboxes)
+        return True
 
 
 class PostingHarness(MemoryConversations):

@@ -1,15 +1,22 @@
 """Work topics in the process of the test: the topic, the mailbox agents, and a depositor that records its mailboxes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Never
 
-from agents.app import kafka_app
+from agents.app import GroupMember, kafka_app
+from agents.progress import Progress
 from agents.worker import build_when_reachable, keep_running
+from vyry.clock import SystemClock
+from vyry.kafka.assignor import WorkerAssignor
+from vyry.kafka.topic import ensure_topic
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.routing import WorkTopic
+from vyry.mail.partition_meter import PartitionMeter
+from vyry.mail.routing import DepositQueue, WorkTopic
+from vyry.mail.workers import PartitionMap
 from vyry.outage import OutageTracker
 
 
@@ -48,15 +55,31 @@ async def run_tasks(*loops: Coroutine[object, object, None]) -> AsyncIterator[No
             task.cancel()
 
 
+async def no_map() -> PartitionMap | None:
+    """Without a map the topic decides how many partitions there are."""
+    return None
+
+
+async def run_agents(
+    url: str,
+    depositor: DepositQueue,
+    name: str,
+    on_assigned: Callable[[Collection[int]], None] = lambda _: None,
+) -> Never:
+    """The mailbox agents of a worker of this name."""
+    meter = PartitionMeter(SystemClock())
+    member = GroupMember(name=name, assignor=WorkerAssignor(name), on_revoked=lambda: None, on_assigned=on_assigned)
+    factory = build_when_reachable(url, lambda: kafka_app(url, depositor, meter, member))
+    await keep_running(factory, OutageTracker("agents"), Progress(meter))
+
+
 @asynccontextmanager
 async def open_kafka_topic(url: str) -> AsyncIterator[WorkTopicSetup]:
     """The way over the brokers of this URL, open for bags."""
     fed = RecordingDepositor()
-    bags = KafkaWorkTopic(url, partitions=3)
-    agents = keep_running(
-        build_when_reachable(url, lambda: kafka_app(url, fed, lambda _: None)), OutageTracker("agents")
-    )
-    async with run_tasks(bags.run(), agents):
+    await ensure_topic(url, partitions=3)
+    bags = KafkaWorkTopic(url, no_map)
+    async with run_tasks(bags.run(), run_agents(url, fed, "ann")):
         # A new group hears what comes after its first fetch: knock until it opens.
         async with asyncio.timeout(40):
             while not fed.mailboxes:

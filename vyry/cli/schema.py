@@ -11,9 +11,12 @@ from vyry.cli.operator import CURRENT_OPERATOR, Operator, write_audit_entry
 from vyry.cli.prompts import confirm_operation
 from vyry.composition.push import vapid_path
 from vyry.delivery.push.web_push_crypto import create_vapid_key
-from vyry.kafka.work_topic import ensure_topic
+from vyry.kafka.topic import TopicRefused, TopicState, ensure_topic, read_topic
+from vyry.operator.topic_map import map_differences
 from vyry.settings.settings import Role, Settings, load_settings, make_secrets, mask_url
 from vyry.storage import migrator as migrating
+from vyry.storage.database import open_database
+from vyry.storage.partitions import PartitionStore
 
 
 def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
@@ -40,15 +43,30 @@ def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
 
 async def _make_topic(url: str, settings: Settings) -> None:
     try:
-        is_new = await ensure_topic(url, partitions=settings.partitions)
-    except (KafkaError, OSError) as problem:
+        is_new = await ensure_topic(url, settings.partitions, settings.kafka_replication)
+        topic = await read_topic(url)
+    except (KafkaError, OSError, TopicRefused) as problem:
         # Kafka carries hints only: without the topic the sweeper delivers mail.
+        reason = str(problem) if isinstance(problem, TopicRefused) else type(problem).__name__
         print(
-            f"vyry: Cannot reach Kafka, its topic was not created ({type(problem).__name__}). Run `vyry migrate` again when Kafka is running.",
+            f"vyry: Cannot reach Kafka, its topic was not created ({reason}). Run `vyry migrate` again when Kafka is running.",
             file=sys.stderr,
         )
         return
     print(f"{mask_url(url)}: topic {'created' if is_new else 'exists'}")
+    if topic is not None:
+        await _store_map(settings, topic)
+
+
+async def _store_map(settings: Settings, topic: TopicState) -> None:
+    """Store how many partitions mailboxes are spread over, once; afterwards say what differs and what to do."""
+    store = PartitionStore()
+    async with open_database(settings.database_url.get_secret_value()):
+        await store.create_map(topic.partitions, topic.name)
+        known = await store.read_map()
+    wanted = settings.partitions if "partitions" in settings.model_fields_set else None
+    for line in map_differences(known, topic, wanted) if known else ():
+        print(f"vyry: {line}", file=sys.stderr)
 
 
 def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:

@@ -14,6 +14,7 @@ from vyry.cli.errors import CommandError
 from vyry.cli.process import require_migrated, require_original_secrets, run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
+from vyry.cli.topic_check import require_same_topic
 from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import Services, open_services
 from vyry.errors import Unavailable
@@ -43,6 +44,7 @@ def web(*, processes: Annotated[int | None, Parameter(validator=validators.Numbe
     configure_logging(settings.log_level)
     check_listen_address(settings)
     require_migrated(settings)
+    require_same_topic(settings)
     # A database that is down is no error: the node starts, and /ready reports it.
     with suppress(Unavailable):
         asyncio.run(require_original_secrets(settings))

@@ -3,8 +3,11 @@
 import asyncio
 from functools import partial
 
+from agents.naming import WorkerNameTaken
 from agents.worker import run_worker
+from vyry.cli.errors import RefusedByState, flatten_exceptions
 from vyry.cli.process import require_migrated, run_process
+from vyry.cli.topic_check import require_same_topic
 from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import open_services
 from vyry.settings.settings import Role, Settings, load_settings
@@ -16,18 +19,27 @@ def worker() -> int:
 
     The agents read the partitions of the Kafka topic that are assigned to this worker.
 
+    Its name is VYRY_WORKER_NAME, or else the host and a number; two live workers never have the same one (exit code 3).
+
     Needs DATABASE_URL, REDIS_URL and KAFKA_URL. Run at most one worker per partition of the topic. Metrics are served on VYRY_ADMIN_PORT.
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)
     require_migrated(settings)
+    require_same_topic(settings)
     return run_process(partial(_serve_worker, settings))
 
 
 async def _serve_worker(settings: Settings, stop: asyncio.Event) -> None:
-    async with (
-        open_services(settings, Role.WORKER) as services,
-        serve_admin_listener(settings, services),
-        run_worker(settings, services),
-    ):
-        await stop.wait()
+    try:
+        async with (
+            open_services(settings, Role.WORKER) as services,
+            serve_admin_listener(settings, services),
+            run_worker(settings, services),
+        ):
+            await stop.wait()
+    except BaseExceptionGroup as group:
+        for problem in flatten_exceptions(group):
+            if isinstance(problem, WorkerNameTaken):
+                raise RefusedByState(str(problem)) from None
+        raise

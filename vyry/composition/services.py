@@ -61,6 +61,7 @@ from vyry.mail.notices import NoticePoster
 from vyry.mail.posting import Posting
 from vyry.mail.routing import NodeSockets, Notifier, WorkTopic
 from vyry.mail.store import MailStore
+from vyry.mail.workers import WorkerStore
 from vyry.operator.health import Health
 from vyry.operator.secret_reloader import SecretReloader
 from vyry.redis.connection import connect_redis
@@ -77,7 +78,9 @@ from vyry.storage.device_links import TortoiseLinks
 from vyry.storage.devices import TortoiseDevices
 from vyry.storage.mail_postgres.store import open_postgres_mail
 from vyry.storage.mail_sqlite.store import open_sqlite_mail
+from vyry.storage.partitions import PartitionStore
 from vyry.storage.prekeys import TortoisePrekeys
+from vyry.storage.workers import TortoiseWorkers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,9 @@ class Services:
     mail_store: MailStore
     depositor: Depositor
     work_topic: WorkTopic
+    #: What a worker writes about itself.
+    workers: WorkerStore
+    partitions: PartitionStore
     sockets: NodeSockets
     notifier: Notifier
     signals: SignalServices
@@ -220,6 +226,8 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         mail_store=shared.infrastructure.mail_store,
         depositor=shared.depositor,
         work_topic=shared.infrastructure.work_topic,
+        workers=TortoiseWorkers(),
+        partitions=PartitionStore(),
         sockets=shared.infrastructure.sockets,
         notifier=shared.infrastructure.notifier,
         signals=build_signals(shared, push.wakeups),

@@ -48,6 +48,7 @@ from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.deferred_notices import TortoiseDeferredNotices
 from vyry.storage.notice_outbox import TortoiseNoticeOutbox
 from vyry.storage.otp import TortoiseOtp
+from vyry.storage.partitions import PartitionStore
 from vyry.storage.pins import TortoisePins
 from vyry.storage.prekeys import TortoiseDeviceLists
 from vyry.storage.privacy import TortoisePresencePrivacy, TortoiseReceipts
@@ -172,7 +173,7 @@ def build_infrastructure(settings: Settings, mail_store: MailStore, redis: Redis
         notifier=InProcessNotifier(sockets)
         if redis is None
         else RedisNotifier(redis, sockets=sockets, on_presence=on_presence, node=node),
-        work_topic=InProcessWorkTopic() if url is None else KafkaWorkTopic(url, settings.partitions),
+        work_topic=InProcessWorkTopic() if url is None else KafkaWorkTopic(url, PartitionStore().read_map),
         slots=None if redis is None else RedisConnectionSlots(redis, limit_keys(settings)),
     )
 

@@ -37,9 +37,10 @@ class InProcessWorkTopic:
         """The mailboxes that wait for the next work records."""
         return sum(map(len, self._mailboxes))
 
-    def add(self, mailbox: MailboxKey) -> None:
+    def add(self, mailbox: MailboxKey) -> bool:
         self._mailboxes[partition_of(mailbox, self._partitions)].add(mailbox)
         self._wake.set()
+        return True
 
     async def receive(self) -> dict[int, list[bytes]]:
         """Wait for mail, then return the work records by partition: the first call at once, further ones at most once a tick."""

@@ -8,8 +8,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError, for_code
 
-from vyry.kafka.url import topic_name
-from vyry.kafka.work_topic import client_options
+from vyry.kafka.url import client_options, topic_name
 
 
 _TIMEOUT_SECONDS: Final = 10.0

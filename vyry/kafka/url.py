@@ -2,6 +2,7 @@
 
 import ssl
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from vyry.mail.work_record import TOPIC
@@ -47,3 +48,20 @@ def topic_name(url: str) -> str:
     """The work topic on these brokers; a prefix separates several installations on one broker."""
     prefix = urlsplit(url).path.strip("/")
     return f"{prefix}.{TOPIC}" if prefix else TOPIC
+
+
+def client_options(url: str) -> dict[str, Any]:
+    """The connection options of every aiokafka client. Raises OSError if the CA file cannot be read."""
+    way = parse_access(url)
+    found: dict[str, Any] = {
+        "bootstrap_servers": parse_brokers(url),
+        "security_protocol": way.security_protocol,
+        "ssl_context": way.tls,
+    }
+    if way.user:
+        found |= {
+            "sasl_mechanism": way.mechanism,
+            "sasl_plain_username": way.user,
+            "sasl_plain_password": way.password,
+        }
+    return found

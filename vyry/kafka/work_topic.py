@@ -1,125 +1,233 @@
 """The work topic in Kafka: sends work records to the mailbox agents. A record may be lost; no caller waits for it, and the sweeper finds its mailboxes.
 
-Known problems of aiokafka 0.14: idempotent batches never expire while the broker is down, so every record has its own deadline; a sequence number is used up
-before the send, so after an error that is not retried only a new producer can continue (aiokafka#1017); stop() hangs while the broker is down (#1101).
+Each partition has at most one record under way, so a partition whose broker is away delays no other: its mailboxes gather, up to one record of them.
+
+Known problems of aiokafka 0.14: idempotent batches never expire while the broker is down, and after an error that is not retried only a new producer can
+continue (aiokafka#1017), so records are sent without idempotence; stop() hangs while the broker is down (#1101).
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, Never
+from typing import Final, Never
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError
 
-from vyry.kafka.url import parse_access, parse_brokers, topic_name
+from vyry.errors import Unavailable
+from vyry.kafka.topic import TopicMissing, log_missing_topic
+from vyry.kafka.url import client_options, topic_name
 from vyry.kernel.ids import MailboxKey
-from vyry.mail.work_record import KEYS_PER_RECORD, pack_records, partition_of
+from vyry.mail.work_record import KEYS_PER_RECORD, pack, partition_of
+from vyry.mail.workers import PartitionMap
 from vyry.outage import OutageTracker
-from vyry.telemetry import record
+from vyry.telemetry import log, record
 
 
 DEADLINE_SECONDS: Final = 5.0
 #: The first record is sent at once, further ones at most once a tick (a shorter tick is slower: docs/performance.md).
 TICK_SECONDS: Final = 0.010
-_OUTAGE_ERRORS: Final = (KafkaError, OSError, TimeoutError, AssertionError)
-
-
-async def ensure_topic(url: str, partitions: int, replication: int = 1) -> bool:
-    """Create the work topic if it does not exist; returns whether it was created. Several processes may call it at once.
-
-    Raises KafkaError, OSError or TimeoutError when the broker is down for `DEADLINE_SECONDS`.
-    """
-    name = topic_name(url)
-    admin = AIOKafkaAdminClient(**client_options(url), request_timeout_ms=int(DEADLINE_SECONDS * 1000))
-    try:
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            await admin.start()
-            if name in await admin.list_topics():
-                return False
-            answer = await admin.create_topics([NewTopic(name, partitions, replication)])
-    finally:
-        with suppress(*_OUTAGE_ERRORS):
-            async with asyncio.timeout(1):
-                await admin.close()
-    code: int = answer.topic_errors[0][1]
-    if code not in (0, TopicAlreadyExistsError.errno):
-        raise KafkaError(f"the broker refuses topic {name}: {answer.topic_errors[0]}")
-    return code == 0
+#: How often the map of the database is read, and the age at which a record counts as stuck.
+MAP_SECONDS: Final = 1.0
+STUCK_SECONDS: Final = 1.0
+ReadMap = Callable[[], Awaitable[PartitionMap | None]]
 
 
 class KafkaWorkTopic:
-    """Collects mailboxes and sends them as work records on their partitions.
+    """Collects mailboxes and sends them as work records on their partitions, as many as the map of the database has.
 
-    `run` creates the topic if it does not exist (with `partitions`) and reconnects after failures. Without a connection mailboxes are dropped: the sweeper finds them.
+    `run` reconnects after failures. Without a connection mailboxes are dropped: the sweeper finds them. Without a map the topic decides.
     """
 
-    def __init__(self, url: str, partitions: int) -> None:
+    def __init__(self, url: str, read_map: ReadMap) -> None:
         self._url = url
-        self._partitions = partitions
         self._topic = topic_name(url)
-        self._mailboxes: list[set[MailboxKey]] = []
+        self._read_map = read_map
+        self._map: PartitionMap | None = None
+        self._partitions: list[_PartitionQueue] = []
         self._wake = asyncio.Event()
         self._outage = OutageTracker("kafka")
+        self._stuck = _StuckPartitions()
         self._lost = 0
+        self._too_small = (0, 0)
 
     @property
     def is_connected(self) -> bool:
         """Whether records can be sent."""
-        return bool(self._mailboxes)
+        return bool(self._partitions)
 
     @property
     def depth(self) -> int:
         """The mailboxes that wait for the next work records."""
-        return sum(map(len, self._mailboxes))
+        return sum(len(each.mailboxes) for each in self._partitions)
 
-    def add(self, mailbox: MailboxKey) -> None:
-        if not self._mailboxes:
+    @property
+    def partitions(self) -> int:
+        """The number of partitions that mailboxes are spread over; 0 without a connection."""
+        return len(self._partitions)
+
+    def add(self, mailbox: MailboxKey) -> bool:
+        if not self._partitions:
             self._lost += 1
-            return
-        some = self._mailboxes[partition_of(mailbox, len(self._mailboxes))]
-        if len(some) < KEYS_PER_RECORD:
-            some.add(mailbox)
+            return False
+        queue = self._partitions[partition_of(mailbox, len(self._partitions))]
         self._wake.set()
+        return queue.add(mailbox) and not queue.is_stuck
 
     async def run(self) -> None:
         """Send until cancelled, after any failure with a new producer."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_map())
+            while True:
+                _stop_if_cancelled()
+                try:
+                    await self._run_producer()
+                except Exception as problem:  # noqa: BLE001 - no error of the driver may end the node
+                    if isinstance(problem, TopicMissing) and not self._outage.is_down:
+                        log_missing_topic(self._topic)
+                    await asyncio.sleep(self._outage.record_failure(problem))
+
+    async def _follow_map(self) -> Never:
+        """Read the map of the database once a second: its own task, because a database that is down must not delay records."""
         while True:
-            _stop_if_cancelled()
-            try:
-                await self._run_producer()
-            except Exception as problem:  # noqa: BLE001 - no error of the driver may end the node
-                await asyncio.sleep(self._outage.record_failure(problem))
+            with suppress(Unavailable):
+                self._map = await self._read_map()
+            await asyncio.sleep(MAP_SECONDS)
 
     async def _run_producer(self) -> Never:
         """Send with one producer until it fails."""
-        await ensure_topic(self._url, self._partitions)
         try:
-            async with _running_producer(self._url) as producer, _PendingRecords(producer, self._topic) as delivery:
-                self._mailboxes = [set() for _ in range(await delivery.partitions())]
+            async with _running_producer(self._url) as producer:
+                self._resize(await _count_partitions(producer, self._topic, at_least=1))
                 self._outage.record_success()
-                if self._lost:
-                    record("route", self._lost, 0.0, failures=self._lost)
-                    self._lost = 0
-                await self._send_loop(delivery)
+                await self._send_loop(producer)
         finally:
-            self._mailboxes = []
+            self._count_lost(sum(each.drop() for each in self._partitions))
+            self._partitions = []
             self._wake.clear()
 
-    async def _send_loop(self, delivery: "_PendingRecords") -> Never:
+    async def _send_loop(self, producer: AIOKafkaProducer) -> Never:
+        look_at = 0.0
         while True:
             _stop_if_cancelled()
+            if time.monotonic() >= look_at:
+                await self._follow_topic(producer)
+                look_at = time.monotonic() + MAP_SECONDS
             with suppress(TimeoutError):
-                # Also without new records the pending ones are checked.
-                async with asyncio.timeout(1):
+                # Also without new mailboxes the records under way are checked.
+                async with asyncio.timeout(MAP_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
-            mailboxes, self._mailboxes = self._mailboxes, [set() for _ in self._mailboxes]
-            await delivery.send(mailboxes)
+            lost = 0
+            for number, queue in enumerate(self._partitions):
+                lost += await queue.send(producer, self._topic, number, self._wake)
+            self._count_lost(lost)
+            self._stuck.report({number for number, queue in enumerate(self._partitions) if queue.is_stuck})
             await asyncio.sleep(TICK_SECONDS)
+
+    async def _follow_topic(self, producer: AIOKafkaProducer) -> None:
+        """Use as many partitions as the map has, as far as the topic has them."""
+        wanted = self._map.partitions if self._map else len(self._partitions)
+        if wanted == len(self._partitions):
+            return
+        # While brokers are away the partitions stay as they are.
+        with suppress(KafkaError, TimeoutError, TopicMissing):
+            self._resize(await _count_partitions(producer, self._topic, at_least=wanted))
+
+    def _resize(self, there: int) -> None:
+        wanted = self._map.partitions if self._map else there
+        if wanted > there and self._too_small != (wanted, there):
+            self._too_small = (wanted, there)
+            log.error("topic_too_small", topic=self._topic, partitions=there, count=wanted)
+        count = min(wanted, there)
+        if count == len(self._partitions):
+            return
+        log.info("partition_map_followed", topic=self._topic, partitions=count)
+        waiting = [mailbox for each in self._partitions for mailbox in each.mailboxes]
+        for each in self._partitions:
+            each.mailboxes = set()
+        self._partitions = [*self._partitions[:count], *(_PartitionQueue() for _ in range(count - self.partitions))]
+        for mailbox in waiting:
+            self.add(mailbox)
+
+    def _count_lost(self, lost: int) -> None:
+        lost, self._lost = lost + self._lost, 0
+        if lost:
+            record("route", lost, 0.0, failures=lost)
+
+
+class _PartitionQueue:
+    """One partition: the mailboxes of its next record, and the record that is under way."""
+
+    def __init__(self) -> None:
+        self.mailboxes: set[MailboxKey] = set()
+        self._under_way: asyncio.Future[object] | None = None
+        self._count = 0
+        self._since = 0.0
+        #: Records do not arrive. New ones are tried, and one that arrives ends it.
+        self.is_stuck = False
+
+    def add(self, mailbox: MailboxKey) -> bool:
+        """Returns False when the next record is full."""
+        if len(self.mailboxes) >= KEYS_PER_RECORD and mailbox not in self.mailboxes:
+            return False
+        self.mailboxes.add(mailbox)
+        return True
+
+    async def send(self, producer: AIOKafkaProducer, topic: str, number: int, wake: asyncio.Event) -> int:
+        """Give the next record to the producer unless one is under way; returns how many mailboxes the last one lost. Raises when the producer is unusable."""
+        lost = self._settle()
+        now = time.monotonic()
+        if self.mailboxes and self._under_way is None:
+            mailboxes, self.mailboxes = self.mailboxes, set()
+            self._count, self._since = len(mailboxes), now
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                self._under_way = await producer.send(topic, pack(mailboxes), partition=number)
+            self._under_way.add_done_callback(lambda outcome: _on_done(outcome, wake))
+        waited = now - self._since if self._under_way is not None else 0.0
+        self.is_stuck = self.is_stuck or waited > STUCK_SECONDS
+        if waited > 2 * DEADLINE_SECONDS:
+            # aiokafka should have given it up by now.
+            raise TimeoutError("a work record was not sent in time")
+        return lost
+
+    def _settle(self) -> int:
+        if self._under_way is None or not self._under_way.done():
+            return 0
+        outcome, self._under_way = self._under_way, None
+        self.is_stuck = not _is_delivered(outcome)
+        return self._count if self.is_stuck else 0
+
+    def drop(self) -> int:
+        """The producer has ended; returns how many mailboxes are lost."""
+        is_lost = self._under_way is not None and not _is_delivered(self._under_way)
+        return len(self.mailboxes) + (self._count if is_lost else 0)
+
+
+class _StuckPartitions:
+    """Logs once when records of some partitions do not arrive, and once when all do again."""
+
+    def __init__(self) -> None:
+        self._stuck: set[int] = set()
+
+    def report(self, stuck: set[int]) -> None:
+        """These are stuck now."""
+        if stuck - self._stuck:
+            log.warning("partitions_unreachable", partitions=sorted(stuck))
+        elif self._stuck and not stuck:
+            log.info("partitions_reachable")
+        self._stuck = stuck
+
+
+def _on_done(outcome: asyncio.Future[object], wake: asyncio.Event) -> None:
+    # Retrieves the exception, which asyncio would log otherwise.
+    _is_delivered(outcome)
+    wake.set()
+
+
+def _is_delivered(outcome: asyncio.Future[object]) -> bool:
+    return outcome.done() and not outcome.cancelled() and outcome.exception() is None
 
 
 def _stop_if_cancelled() -> None:
@@ -129,76 +237,33 @@ def _stop_if_cancelled() -> None:
         raise asyncio.CancelledError
 
 
-class _PendingRecords:
-    """The records of one producer that are not delivered yet. `send` raises once one failed or is overdue: then the producer must be replaced."""
-
-    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
-        self._producer = producer
-        self._topic = topic
-        self._pending: deque[tuple[float, int, asyncio.Future[object]]] = deque()
-
-    async def __aenter__(self) -> "_PendingRecords":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        lost = sum(count for _, count, outcome in self._pending if not _is_delivered(outcome))
-        if lost:
-            record("route", lost, 0.0, failures=lost)
-
-    async def partitions(self) -> int:
-        """The number of partitions of the topic."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            return len(await self._producer.partitions_for(self._topic))
-
-    async def send(self, mailboxes: list[set[MailboxKey]]) -> None:
-        """Give all records to the producer, and check the earlier ones."""
-        now = time.monotonic()
-        async with asyncio.timeout(DEADLINE_SECONDS):
-            for partition, some in enumerate(mailboxes):
-                for packed in pack_records(some):
-                    outcome = await self._producer.send(self._topic, packed, partition=partition)
-                    outcome.add_done_callback(
-                        _is_delivered
-                    )  # Retrieves the exception, which asyncio would log otherwise.
-                    self._pending.append((now, len(packed) // 8, outcome))
-        while self._pending and self._pending[0][2].done():
-            # Raises an error that aiokafka does not retry.
-            self._pending[0][2].result()
-            self._pending.popleft()
-        if self._pending and now - self._pending[0][0] > DEADLINE_SECONDS:
-            raise TimeoutError("a work record was not sent in time")
-
-
-def _is_delivered(outcome: asyncio.Future[object]) -> bool:
-    return outcome.done() and not outcome.cancelled() and outcome.exception() is None
-
-
-def client_options(url: str) -> dict[str, Any]:
-    """The connection options of every aiokafka client. Raises OSError if the CA file cannot be read."""
-    way = parse_access(url)
-    found: dict[str, Any] = {
-        "bootstrap_servers": parse_brokers(url),
-        "security_protocol": way.security_protocol,
-        "ssl_context": way.tls,
-    }
-    if way.user:
-        found |= {
-            "sasl_mechanism": way.mechanism,
-            "sasl_plain_username": way.user,
-            "sasl_plain_password": way.password,
-        }
-    return found
+async def _count_partitions(producer: AIOKafkaProducer, topic: str, at_least: int) -> int:
+    """The partitions of the topic, asked anew when fewer than `at_least` are known. Raises TopicMissing."""
+    client = producer.client
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        known = client.cluster.partitions_for_topic(topic)
+        if not known and topic not in (await client.fetch_all_metadata()).topics():
+            # Asked for by its name it would be created, by brokers that do so.
+            raise TopicMissing(topic)
+        if not known or len(known) < at_least:
+            client.add_topic(topic)
+            await client.force_metadata_update()
+        found = client.cluster.partitions_for_topic(topic)
+    if not found:
+        raise TopicMissing(topic)
+    return len(found)
 
 
 def new_producer(url: str) -> AIOKafkaProducer:
-    """A producer with acks of all replicas and idempotence (both off by default), and requests limited to the deadline."""
+    """A producer whose records expire: one replica acknowledges them, because they are hints and another replica adds nothing but waiting."""
     return AIOKafkaProducer(
         **client_options(url),
-        acks="all",
-        enable_idempotence=True,
+        acks=1,
+        enable_idempotence=False,
         linger_ms=0,
         request_timeout_ms=int(DEADLINE_SECONDS * 1000),
         retry_backoff_ms=100,
+        metadata_max_age_ms=30_000,
         max_batch_size=KEYS_PER_RECORD * 8 + 1024,
     )
 

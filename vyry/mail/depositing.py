@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from vyry.errors import Unavailable
 from vyry.kernel.ids import MailboxKey
+from vyry.mail.partition_meter import PartitionMeter
 from vyry.mail.routing import NodeSockets, Notifier
 from vyry.mail.store import MailStore
 from vyry.telemetry import POISONED_MAILBOXES, log, record
@@ -36,6 +37,11 @@ class Depositor:
         self._wake = asyncio.Event()
         self._poisoned: dict[MailboxKey, float] = {}
         self._flush_waiters: dict[MailboxKey, asyncio.Event] = {}
+        self._meter: PartitionMeter | None = None
+
+    def attach_meter(self, meter: PartitionMeter) -> None:
+        """Count deposits by partition from now on: a worker reports them."""
+        self._meter = meter
 
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
         """These mailboxes may have undeposited envelopes. Cheap, and safe to repeat."""
@@ -102,6 +108,8 @@ class Depositor:
             await self._bisect(batch, problem)
             return
         record("deposit", len(rows), time.perf_counter() - began)
+        if self._meter is not None:
+            self._meter.count_deposited(batch, rows)
         if rows and (elsewhere := self._sockets.current.on_deposited(rows)):
             await self._notifier.notify(elsewhere)
 

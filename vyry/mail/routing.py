@@ -27,8 +27,8 @@ class CacheTopic(IntEnum):
 class WorkTopic(Protocol):
     """The topic of the mailbox agents: work records have mailbox keys and no content."""
 
-    def add(self, mailbox: MailboxKey) -> None:
-        """Put the mailbox into the next work record of its partition. Never blocks, never raises."""
+    def add(self, mailbox: MailboxKey) -> bool:
+        """Put the mailbox into the next work record of its partition; False if there is no connection. Never blocks, never raises."""
         ...
 
 

@@ -10,7 +10,8 @@ from enum import Enum
 from typing import Final, Protocol
 from uuid import UUID
 
-from vyry.mail.partitions import Cluster, Worker
+from vyry.mail.assignment import Wishes
+from vyry.mail.partitions import Worker
 
 
 HEARTBEAT_SECONDS: Final = 1.0
@@ -92,6 +93,16 @@ class PastMove:
     worst_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterWishes:
+    """What workers follow: the wishes of the operator, the workers with a recent heartbeat, and the map."""
+
+    wishes: Wishes
+    live: frozenset[str]
+    #: 0 without a map.
+    partitions: int
+
+
 class WorkerStore(Protocol):
     """What a worker writes and reads. Every method raises Unavailable while the database is down."""
 
@@ -121,6 +132,10 @@ class WorkerStore(Protocol):
         """The worker stops: delete its row, unless another process has the name."""
         ...
 
-    async def read_cluster(self) -> Cluster:
-        """The workers and partitions, without what waits in the mailboxes."""
+    async def read_wishes(self) -> ClusterWishes:
+        """What the operator wants now, in one statement."""
+        ...
+
+    async def read_oldest(self) -> dict[int, float]:
+        """The age of the oldest envelope without a number, by partition; of the oldest thousand envelopes only."""
         ...

@@ -18,8 +18,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from redis.exceptions import AuthenticationError, RedisError
 
-from vyry.kafka.url import topic_name
-from vyry.kafka.work_topic import client_options
+from vyry.kafka.url import client_options, topic_name
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
 from vyry.telemetry import DEPENDENCY_UP

@@ -57,6 +57,15 @@ class StoredPlan:
     progress: Any
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingMail:
+    """The envelopes of a partition that have no number yet."""
+
+    mailboxes: int
+    size: int
+    oldest_seconds: float
+
+
 class PartitionStore:
     """What operators and producers read and write about partitions. Every method raises Unavailable while the database is down."""
 
@@ -64,7 +73,7 @@ class PartitionStore:
         """The workers and partitions, with the envelopes that wait for their number."""
         async with database_guard():
             cluster = await read_cluster()
-            waiting = await _read_waiting(connection(), len(cluster.partitions)) if cluster.partitions else {}
+            waiting = await read_waiting(_MAX_WAITING)
         partitions = [_with_waiting(each, waiting.get(each.number)) for each in cluster.partitions]
         return replace(cluster, partitions=tuple(partitions))
 
@@ -173,9 +182,15 @@ def to_worker(row: WorkerRow) -> Worker:
     )
 
 
-async def _read_waiting(database: BaseDBAsyncClient, partitions: int) -> dict[int, dict[str, Any]]:
-    statement = _SQLITE_WAITING if database.capabilities.dialect == "sqlite" else _POSTGRES_WAITING
-    return {int(row["number"]): row for row in await fetch(database, statement, partitions, _MAX_WAITING)}
+async def read_waiting(limit: int) -> dict[int, WaitingMail]:
+    """The envelopes without a number by partition, of the oldest `limit`. To be called under `database_guard`."""
+    row = await PartitionMapRow.get_or_none(id=_MAP_ID)
+    statement = _SQLITE_WAITING if connection().capabilities.dialect == "sqlite" else _POSTGRES_WAITING
+    rows = await fetch(connection(), statement, row.partitions if row else 1, limit)
+    return {
+        int(each["number"]): WaitingMail(int(each["mailboxes"]), int(each["bytes"]), max(0.0, float(each["oldest"])))
+        for each in rows
+    }
 
 
 def _partition_map(row: PartitionMapRow) -> PartitionMap:
@@ -199,14 +214,14 @@ def _partition(row: PartitionRow) -> Partition:
     )
 
 
-def _with_waiting(partition: Partition, waiting: dict[str, Any] | None) -> Partition:
+def _with_waiting(partition: Partition, waiting: WaitingMail | None) -> Partition:
     if waiting is None:
         return partition
     return replace(
         partition,
-        mailboxes_waiting=int(waiting["mailboxes"]),
-        bytes_waiting=int(waiting["bytes"]),
-        oldest_seconds=max(0.0, float(waiting["oldest"])),
+        mailboxes_waiting=waiting.mailboxes,
+        bytes_waiting=waiting.size,
+        oldest_seconds=waiting.oldest_seconds,
     )
 
 

@@ -5,11 +5,20 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from vyry.mail.partitions import WORKER_LOST_SECONDS, Cluster, Worker
-from vyry.mail.workers import HEARTBEAT_SECONDS, MoveCause, PartitionReport, PastMove, WorkerIdentity, WorkerReport
+from vyry.mail.assignment import Wishes
+from vyry.mail.partitions import WORKER_LOST_SECONDS, Worker
+from vyry.mail.workers import (
+    HEARTBEAT_SECONDS,
+    ClusterWishes,
+    MoveCause,
+    PartitionReport,
+    PastMove,
+    WorkerIdentity,
+    WorkerReport,
+)
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.partition_models import PartitionHistoryRow, PartitionRow, WorkerRow
-from vyry.storage.partitions import database_now, read_cluster, to_worker
+from vyry.storage.partitions import database_now, read_waiting, to_worker
 from vyry.storage.raw_sql import fetch
 
 
@@ -51,6 +60,12 @@ _SQLITE_RELEASE: Final = (
     "UPDATE partitions SET owner = NULL WHERE owner = $1 AND NOT (number = ANY($2)) AND reported_at < $3"
 )
 _RELEASE_AFTER: Final = timedelta(seconds=WORKER_LOST_SECONDS)
+_MAX_OLDEST: Final = 1_000
+#: A worker with a recent heartbeat (its number is 1 when it drains), a target, and the map.
+_WISHES: Final = """
+    SELECT 'worker' AS kind, CASE WHEN is_draining THEN 1 ELSE 0 END AS number, name AS worker FROM workers WHERE heartbeat_at >= $1
+    UNION ALL SELECT 'target', number, target FROM partitions WHERE target IS NOT NULL
+    UNION ALL SELECT 'map', partitions, '' FROM partition_map"""
 #: A write first makes a transaction the only writer on SQLite.
 _LOCK_WORKER: Final = "UPDATE workers SET boot = boot WHERE name = $1 RETURNING name"
 _TAKEN: Final = ("owner", "target", "assigned_at", "reported_at")
@@ -105,9 +120,24 @@ class TortoiseWorkers:
         async with database_guard():
             await WorkerRow.filter(name=worker.name, boot=worker.boot).delete()
 
-    async def read_cluster(self) -> Cluster:
+    async def read_wishes(self) -> ClusterWishes:
         async with database_guard():
-            return await read_cluster()
+            now = await database_now(connection())
+            rows = await fetch(connection(), _WISHES, now - _RELEASE_AFTER)
+        wishes = Wishes(
+            seen_at=now.timestamp(),
+            targets={row["number"]: row["worker"] for row in rows if row["kind"] == "target"},
+            draining=frozenset(row["worker"] for row in rows if row["kind"] == "worker" and row["number"]),
+        )
+        return ClusterWishes(
+            wishes=wishes,
+            live=frozenset(row["worker"] for row in rows if row["kind"] == "worker"),
+            partitions=sum(row["number"] for row in rows if row["kind"] == "map"),
+        )
+
+    async def read_oldest(self) -> dict[int, float]:
+        async with database_guard():
+            return {number: each.oldest_seconds for number, each in (await read_waiting(_MAX_OLDEST)).items()}
 
 
 async def _report_to_sqlite(worker: WorkerIdentity, report: WorkerReport) -> bool:

@@ -1,15 +1,18 @@
 """Work records and hints as bytes, and the agent that consumes them."""
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.mailbox import deposit_work_records
+from vyry.clock import SystemClock
 from vyry.kafka.url import parse_brokers, topic_name
 from vyry.kernel.ids import MailboxKey
 from vyry.mail import work_record
+from vyry.mail.partition_meter import PartitionMeter
 from vyry.redis.hints import Hint, HintKind
 from vyry.telemetry import REJECTED_WORK_RECORDS
 
@@ -25,9 +28,22 @@ class RecordingDepositor:
         self.mailboxes += mailboxes
 
 
-async def stream(*records: bytes) -> AsyncIterator[bytes]:
-    for record in records:
-        yield record
+@dataclass(frozen=True)
+class Position:
+    offset: int
+    partition: int = 3
+    timestamp: float = 0.0
+
+
+@dataclass(frozen=True)
+class RecordOfBytes:
+    value: bytes
+    message: Position
+
+
+async def stream(*records: bytes) -> AsyncIterator[RecordOfBytes]:
+    for offset, record in enumerate(records):
+        yield RecordOfBytes(record, Position(offset))
 
 
 @given(KEYS)
@@ -74,9 +90,10 @@ def test_brokers_and_prefix_are_read_from_the_url() -> None:
 
 
 async def test_poison_is_counted_and_the_next_bag_is_sorted() -> None:
-    fed, before = RecordingDepositor(), REJECTED_WORK_RECORDS._value.get()
+    fed, meter, before = RecordingDepositor(), PartitionMeter(SystemClock()), REJECTED_WORK_RECORDS._value.get()
 
-    await deposit_work_records(stream(b"poison", b"", work_record.pack([MailboxKey(5)])), fed)
+    await deposit_work_records(stream(b"poison", b"", work_record.pack([MailboxKey(5)])), fed, meter)
 
     assert fed.mailboxes == [MailboxKey(5)]
     assert REJECTED_WORK_RECORDS._value.get() - before == 2
+    assert meter.last_offset(3) == 2

@@ -23,8 +23,12 @@ class RecordingNode(NoSockets):
 
 
 class RecordingWorkTopic(RecordingNode):
-    def add(self, mailbox: MailboxKey) -> None:
-        self.bagged.append(mailbox)
+    is_connected = True
+
+    def add(self, mailbox: MailboxKey) -> bool:
+        if self.is_connected:
+            self.bagged.append(mailbox)
+        return self.is_connected
 
 
 class RecordingDepositor(RecordingNode):

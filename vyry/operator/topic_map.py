@@ -1,0 +1,31 @@
+"""The work topic compared with the map of the database: what a node that sees them must say."""
+
+from collections.abc import Iterator
+
+from vyry.kafka.topic import TopicState
+from vyry.mail.workers import PartitionMap
+
+
+def map_differences(known: PartitionMap, topic: TopicState, wanted: int | None = None) -> Iterator[str]:
+    """A line for each difference, with what to do. `wanted` is VYRY_PARTITIONS."""
+    if topic.name != known.topic:
+        yield (
+            f"KAFKA_URL names the topic {topic.name}, and this installation uses {known.topic}:"
+            " set the prefix in KAFKA_URL to that of the other nodes."
+        )
+        return
+    if topic.partitions < known.partitions:
+        yield (
+            f"The topic {topic.name} has {topic.partitions} partitions, and the database spreads mailboxes over {known.partitions}:"
+            f" run `vyry partitions plan grow {known.partitions}`."
+        )
+    if topic.leaderless:
+        numbers = ", ".join(map(str, topic.leaderless))
+        yield f"No broker leads partitions {numbers} of the topic {topic.name}: mail of these waits for the sweeper; start the brokers that have them."
+    if wanted is not None and wanted > known.partitions:
+        yield (
+            f"VYRY_PARTITIONS={wanted} counts only for a new topic, and this one has {known.partitions} partitions:"
+            f" run `vyry partitions plan grow {wanted}`."
+        )
+    if wanted is not None and wanted < known.partitions:
+        yield f"VYRY_PARTITIONS={wanted} counts only for a new topic; this one has {known.partitions} partitions, and their number never falls."
