@@ -133,8 +133,8 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
-    """Start everything, and end everything at the end."""
+def open_cluster(webs: int = 2, workers: int = 2, more: Environment | None = None) -> Iterator[Cluster]:
+    """Start everything, with `more` settings for each process, and end everything at the end."""
     with ExitStack() as stack:
         postgres, redis, kafka = Postgres(), Redis(), Kafka()
         _start(stack, [postgres, redis, kafka])
@@ -149,6 +149,7 @@ def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "VYRY_SMS": f"file:{otp_file}",
             "VYRY_TURN_URLS": "turn:127.0.0.1:3478",
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
+            **(more or {}),
         }
         _migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]

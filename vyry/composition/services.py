@@ -47,6 +47,7 @@ from vyry.composition.shared import (
     build_shared_services,
     limit_keys,
 )
+from vyry.composition.tracing import open_tracing
 from vyry.conversations.conversations import Conversations
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
@@ -140,6 +141,7 @@ class Services:
 async def open_services(settings: Settings, role: Role) -> AsyncIterator[Services]:
     """Open all services, run their loops, and close them in reverse order. A loop that fails ends the process."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_tracing(settings, role))
         database = settings.database_url.get_secret_value()
         await stack.enter_async_context(open_database(database))
         clock = CheckedClock()

@@ -10,6 +10,7 @@ from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack_records, partition_of
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 
 
 #: Two partitions and a tick of 2 ms were the cheapest of those measured for Faust inside the process (docs/performance.md).
@@ -68,6 +69,7 @@ class InProcessNotifier:
         if here:
             self._sockets.current.on_notify(here)
         record("notify", len(here), time.perf_counter() - began)
+        trace_step("notify", here, began)
 
     async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)

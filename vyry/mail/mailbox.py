@@ -9,6 +9,7 @@ from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import MailboxKey, MessageId
 from vyry.mail.store import Acknowledgement, CollectRequest, Cursor, Entry, MailboxState, MailStore, ResumeInfo
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 
 
 #: How long acknowledgements gather for one transaction.
@@ -115,6 +116,7 @@ class Mailboxes:
                     answer(error)
             return {}
         record("acknowledge", len(highest), time.perf_counter() - began)
+        trace_step("acknowledge", highest, began)
         left: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]] = {}
         refused: list[tuple[Acknowledgement, AcknowledgeCallback]] = []
         for (box, pair), cursor in zip(highest.items(), cursors, strict=True):

@@ -22,6 +22,7 @@ from vyry.mail.work_record import pack
 from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
 from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
 from vyry.telemetry import log, record
+from vyry.tracing import pack_contexts, trace_step, unpack_contexts
 
 
 LEASE_SECONDS: Final = 60
@@ -118,8 +119,10 @@ class RedisNotifier:
             self._wake.clear()
             mailboxes, self._pending = self._pending, {}
             began = time.perf_counter()
-            reached, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
+            hint = Hint(HintKind.NOTIFY, pack_contexts(mailboxes), mailboxes.keys())
+            reached, missed = await self._publish(hint)
             record("notify", len(reached), time.perf_counter() - began)
+            trace_step("notify", reached, began)
             if missed:
                 await asyncio.sleep(self._guard.seconds_until_retry)
                 await self.notify(missed)
@@ -233,6 +236,7 @@ class RedisNotifier:
         listener = self._sockets.current
         match hint.kind:
             case HintKind.NOTIFY:
+                unpack_contexts(hint.argument)
                 listener.on_notify(hint.mailboxes)
             case HintKind.RELAY:
                 listener.on_relay(hint.mailboxes, hint.argument)

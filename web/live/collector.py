@@ -10,6 +10,7 @@ from vyry.errors import Unavailable
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.store import CollectRequest, Entry, MailStore
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 from web.live.session import SocketSession
 
 
@@ -92,6 +93,7 @@ class Collector:
                 self.mark([request.mailbox for request in requests])
                 continue
             record("collect", len(entries), time.perf_counter() - began)
+            trace_step("collect", (entry.mailbox for entry in entries), began)
             self._distribute(requests, entries)
 
     def _pop_requests(self) -> list[CollectRequest]:

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from vyry.telemetry import log, record
+from vyry.tracing import trace_step
 from web.live.session import CloseCode, SocketSession, abort_connection, buffered_bytes
 
 
@@ -56,6 +57,7 @@ class DeliveryLoop:
                     if buffered_bytes(session) or not await session.flush():
                         self._start_slow_write(session)
                 record("deliver", count, time.perf_counter() - began)
+                trace_step("deliver", (session.mailbox for session in sessions), began)
 
     def _start_slow_write(self, session: SocketSession) -> None:
         if not session.is_writing:
