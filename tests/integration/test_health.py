@@ -17,7 +17,7 @@ from scripts.services import Redis, free_port
 from vyry.kafka.topic import ensure_topic
 from vyry.mail.partitions import WORKER_LOST_SECONDS
 from vyry.mail.workers import WorkerIdentity
-from vyry.operator.admin_server import serve_admin
+from vyry.operator.admin_server import AdminSources, serve_admin
 from vyry.operator.health import CACHE_SECONDS, Health, probe
 from vyry.storage.database import open_database
 from vyry.storage.partition_models import WorkerRow
@@ -111,7 +111,7 @@ async def test_metrics_and_readiness_follow_a_service_that_goes_and_comes(
     with Redis() as redis:
         async with (
             aclosing(Health(sqlite_url, redis.url)) as health,
-            serve_admin("127.0.0.1", free_port(), health) as port,
+            serve_admin("127.0.0.1", free_port(), AdminSources(health=health)) as port,
         ):
             seen = []
             for act in (lambda: None, redis.stop, redis.start):
@@ -184,8 +184,8 @@ async def test_a_second_process_takes_the_next_port(sqlite_url: str) -> None:
     first_choice = free_port()
 
     async with (
-        serve_admin("127.0.0.1", first_choice, health) as first,
-        serve_admin("127.0.0.1", first_choice, health) as second,
+        serve_admin("127.0.0.1", first_choice, AdminSources(health=health)) as first,
+        serve_admin("127.0.0.1", first_choice, AdminSources(health=health)) as second,
     ):
         assert first == first_choice
         assert second > first
@@ -205,7 +205,7 @@ async def test_a_second_process_takes_the_next_port(sqlite_url: str) -> None:
 async def test_the_operators_listener_answers_its_own_host_only(
     sqlite_url: str, http: aiohttp.ClientSession, host: str, status: int
 ) -> None:
-    async with serve_admin("127.0.0.1", free_port(), Health(sqlite_url)) as port:
+    async with serve_admin("127.0.0.1", free_port(), AdminSources(health=Health(sqlite_url))) as port:
         for path in ("/metrics", "/ready", "/unknown"):
             async with http.get(
                 f"http://127.0.0.1:{port}{path}", headers={"Host": host.replace("PORT", str(port))}

@@ -35,6 +35,7 @@ COMMANDS = {
         "partitions:app",
         "Show the partitions and workers of a cluster; move, drain, rebalance, grow or pin partitions.",
     ),
+    "top": ("top:top", "Show partitions, workers, rates and sockets, live."),
     "clock": ("clock:app", "Show the latest time stored in the database, or confirm this machine's clock."),
     "rotate-keys": ("rotation:rotate_keys", "Rotate the key that signs access tokens."),
     "rotate-pepper": (

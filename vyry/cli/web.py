@@ -16,9 +16,9 @@ from vyry.cli.process import STOP_SECONDS, announce_start, require_migrated, req
 from vyry.cli.supervisor import Supervisor
 from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
 from vyry.cli.topic_check import require_same_topic
+from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import Services, open_services
 from vyry.errors import Unavailable
-from vyry.operator.admin_server import serve_admin
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app
@@ -101,7 +101,7 @@ async def web_server(settings: Settings, services: Services, *, reuse_port: bool
     """
     app = build_app(settings, services)
     async with (
-        serve_admin(settings.admin_host, settings.admin_port, services.health),
+        serve_admin_listener(settings, services, app[SOCKET_HUB].queues),
         reloading_tls_context(settings) as tls,
         open_listeners(app, settings.server_hosts, settings.server_port, reuse_port=reuse_port, tls=tls) as runner,
     ):

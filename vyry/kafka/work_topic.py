@@ -23,6 +23,7 @@ from vyry.mail.work_record import KEYS_PER_RECORD, pack, partition_of
 from vyry.mail.workers import PartitionMap
 from vyry.outage import OutageTracker
 from vyry.telemetry import log, record
+from vyry.tracing import TRACE_HEADER, pack_contexts, trace_step
 
 
 DEADLINE_SECONDS: Final = 5.0
@@ -56,6 +57,11 @@ class KafkaWorkTopic:
     def is_connected(self) -> bool:
         """Whether records can be sent."""
         return bool(self._partitions)
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait for the next work records."""
+        return sum(len(each.mailboxes) for each in self._partitions)
 
     @property
     def partitions(self) -> int:
@@ -178,7 +184,10 @@ class _PartitionQueue:
             mailboxes, self.mailboxes = self.mailboxes, set()
             self._count, self._since = len(mailboxes), now
             async with asyncio.timeout(DEADLINE_SECONDS):
-                self._under_way = await producer.send(topic, pack(mailboxes), partition=number)
+                trace_step("route", mailboxes, time.perf_counter())
+                contexts = pack_contexts(mailboxes)
+                headers = [(TRACE_HEADER, contexts)] if contexts else None
+                self._under_way = await producer.send(topic, pack(mailboxes), partition=number, headers=headers)
             self._under_way.add_done_callback(lambda outcome: _on_done(outcome, wake))
         waited = now - self._since if self._under_way is not None else 0.0
         self.is_stuck = self.is_stuck or waited > STUCK_SECONDS

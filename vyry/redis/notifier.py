@@ -24,6 +24,7 @@ from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
 from vyry.redis.hints import Hint, HintKind
 from vyry.redis.socket_query import answer_channel, channel_name, location_key, pack_answer
 from vyry.telemetry import log, record
+from vyry.tracing import pack_contexts, trace_step, unpack_contexts
 
 
 LEASE_SECONDS: Final = 60
@@ -42,7 +43,7 @@ SETTLE_SECONDS: Final = 1.5
 #: Keys of one call: far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
 #: Notifications kept while Redis is down. More are dropped; the listeners find the mail at their next check.
-_MAX_PENDING: Final = 100_000
+MAX_PENDING: Final = 100_000
 #: Answers to operators that wait to be sent; further questions get none.
 _MAX_ANSWERS: Final = 100
 
@@ -89,9 +90,14 @@ class RedisNotifier:
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
-        if len(self._pending) < _MAX_PENDING:
+        if len(self._pending) < MAX_PENDING:
             self._pending.update(dict.fromkeys(mailboxes))
             self._wake.set()
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes whose hints wait."""
+        return len(self._pending)
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         held, _ = await self._publish(Hint(HintKind.RELAY, frame, mailboxes))
@@ -145,8 +151,10 @@ class RedisNotifier:
             began = time.perf_counter()
             if not mailboxes:
                 continue
-            reached, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
+            hint = Hint(HintKind.NOTIFY, pack_contexts(mailboxes), mailboxes.keys())
+            reached, missed = await self._publish(hint)
             record("notify", len(reached), time.perf_counter() - began)
+            trace_step("notify", reached, began)
             if missed:
                 await asyncio.sleep(self._guard.seconds_until_retry)
                 await self.notify(missed)
@@ -279,6 +287,7 @@ class RedisNotifier:
         listener = self._sockets.current
         match hint.kind:
             case HintKind.NOTIFY:
+                unpack_contexts(hint.argument)
                 listener.on_notify(hint.mailboxes)
             case HintKind.RELAY:
                 listener.on_relay(hint.mailboxes, hint.argument)

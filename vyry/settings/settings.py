@@ -26,6 +26,7 @@ from vyry.limits import QUOTAS
 from vyry.settings.attachments import AttachmentSettings, attachment_conflicts, unsafe_attachment_settings
 from vyry.settings.calls import CallSettings, call_conflicts
 from vyry.settings.codes import CodeSettings, code_conflicts, unsafe_code_settings
+from vyry.settings.monitoring import MonitoringSettings, monitoring_conflicts
 from vyry.settings.push import PushSettings, push_conflicts, unsafe_push_settings
 from vyry.settings.secret_files import create_secret, folder_problems, lost_secret_problems
 from vyry.settings.types import (
@@ -91,7 +92,7 @@ class SettingsError(ConfigurationError):
     """The settings are invalid; `problems` has one line for each, without values."""
 
 
-class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
+class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, MonitoringSettings):
     """The settings of a process; frozen. Created by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -115,9 +116,6 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     #: PEM files; with both the node listens by TLS alone.
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    #: Metrics and readiness; a second process on the host takes the next free port.
-    admin_host: str = "127.0.0.1"
-    admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
     #: The name of this node in its log; without it the name of the host.
     node_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
@@ -326,6 +324,7 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
     yield from attachment_conflicts(settings)
     yield from call_conflicts(settings)
     yield from push_conflicts(settings)
+    yield from monitoring_conflicts(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
     if settings.proxy_protocol != "off" and not settings.trusted_proxies:
@@ -388,6 +387,7 @@ def exposed_files(settings: Settings) -> Iterator[str]:
         settings.apns_key_file,
         settings.s3_secret_file,
         settings.turn_secret_file,
+        settings.admin_token_file,
     )
     for path in (*own, *given):
         if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:

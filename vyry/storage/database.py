@@ -155,6 +155,12 @@ async def transaction() -> AsyncIterator[BaseDBAsyncClient]:
         yield connection
 
 
+def pool_load() -> tuple[int, int, int]:
+    """The connections that this process may have, how many are in use, and how many callers wait for one."""
+    load: tuple[int, int, int] = getattr(get_connection("default"), "load", (0, 0, 0))
+    return load
+
+
 def connection() -> BaseDBAsyncClient:
     """The connection for raw statements; inside a transaction it is that of the transaction."""
     return get_connection("default")

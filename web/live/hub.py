@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -144,6 +144,11 @@ class SocketHub:
     def socket_count(self) -> int:
         """The number of open sockets."""
         return len(self._open_sockets)
+
+    @property
+    def queues(self) -> Mapping[str, Collector | DeliveryLoop]:
+        """What waits to be read and written, for the metrics."""
+        return {"collect": self.collector, "deliver": self.delivery}
 
     def _describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
         session = self._sessions.get(mailbox)

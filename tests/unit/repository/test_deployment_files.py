@@ -63,14 +63,11 @@ def test_only_the_tls_proxy_is_published_beyond_this_machine() -> None:
 
 
 def test_every_named_volume_is_declared() -> None:
-    mounted = {
-        volume.split(":")[0]
-        for service in SERVICES.values()
-        for volume in service.get("volumes", [])
-        if not volume.startswith("./")
-    }
+    mounted = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    files = {name for name in mounted if name.startswith("./")}
 
-    assert mounted == COMPOSE["volumes"].keys()
+    assert mounted - files == COMPOSE["volumes"].keys()
+    assert [name for name in files if not (ROOT / name).exists()] == []
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:
