@@ -15,9 +15,10 @@ from agents.in_process import WorkRecordSource
 from agents.sweeper import MAX_BATCH, PeriodicTask, Sweeper
 from vyry.composition.services import Services
 from vyry.kafka.url import parse_brokers
+from vyry.operator.audit import last_action_at
 from vyry.outage import OutageTracker
 from vyry.settings.settings import Settings
-from vyry.telemetry import PARTITION_LAG, log
+from vyry.telemetry import LAST_BACKUP, PARTITION_LAG, log
 
 
 RETENTION_SECONDS: Final = 600.0
@@ -32,6 +33,8 @@ FILES_SECONDS: Final = 5.0
 ORPHANS_SECONDS: Final = 120.0
 #: An unanswered call rings at most this much longer.
 CALLS_SECONDS: Final = 2.0
+#: When the last backup was made.
+BACKUP_SECONDS: Final = 30.0
 #: How long a notice waits in the outbox.
 NOTICES_SECONDS: Final = 0.5
 #: Leaving the group takes milliseconds; a stuck broker must not delay the end.
@@ -94,9 +97,16 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             PeriodicTask("strays", ORPHANS_SECONDS, services.attachments.upkeep.delete_orphans),
             PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
             PeriodicTask("calls", RETENTION_SECONDS, delete_calls),
+            PeriodicTask("backup", BACKUP_SECONDS, _measure_backup),
             PeriodicTask("notices", NOTICES_SECONDS, services.notice_poster.post_pending),
         ],
     )
+
+
+async def _measure_backup() -> int:
+    last = await last_action_at("backup")
+    LAST_BACKUP.set(last.timestamp() if last else 0)
+    return 0
 
 
 def _app_factory(settings: Settings, services: Services, sweeper: Sweeper) -> Callable[[], Awaitable[faust.App]]:

@@ -76,6 +76,9 @@ CLOCK_JUMP: Final = Gauge(
     "vyry_clock_jump_seconds",
     "How far this machine's clock is from the time that the store has seen: 0 unless it is in doubt.",
 )
+LAST_BACKUP: Final = Gauge(
+    "vyry_last_backup_timestamp_seconds", "When `vyry backup` last made a verified backup: Unix time, 0 if never."
+)
 DEPENDENCY_UP: Final = Gauge("vyry_dependency_up", "1 while the dependency answers.", ["dependency"])
 
 log: Final[structlog.typing.FilteringBoundLogger] = structlog.get_logger()

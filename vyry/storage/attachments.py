@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
@@ -28,6 +29,7 @@ _EXTEND: Final = """
 _END: Final = "UPDATE attachment SET expires_at = $2 WHERE id = $1 AND expires_at > $2 AND account_id = $3 RETURNING id"
 _EXPIRED: Final = "SELECT id FROM attachment WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"
 _EXISTING: Final = "SELECT id FROM attachment WHERE id = ANY($1)"
+_LIST: Final = "SELECT id, parts FROM attachment WHERE id > $1 ORDER BY id LIMIT $2"
 _FORGET: Final = "DELETE FROM attachment WHERE id = ANY($1)"
 
 
@@ -94,6 +96,13 @@ class TortoiseAttachmentUpkeep:
     async def delete(self, ids: Collection[AttachmentId]) -> None:
         async with database_guard():
             await fetch(connection(), _FORGET, sorted(ids))
+
+
+async def list_parts(after: AttachmentId | None, limit: int) -> list[tuple[AttachmentId, Sequence[Part]]]:
+    """Attachments and their parts in the order of their ids, those that expired but still have a row included. Raises Unavailable."""
+    async with database_guard():
+        rows = await fetch(connection(), _LIST, after or UUID(int=0), limit)
+    return [(AttachmentId(to_uuid(row["id"])), _parse_parts(row["parts"])) for row in rows]
 
 
 async def _usage(tx: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:

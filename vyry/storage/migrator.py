@@ -35,7 +35,7 @@ Progress = Callable[[str], None]
 
 async def refuse_unknown(url: str) -> None:
     """Changes nothing. Raises SchemaTooNew or SchemaTooOld when migrations were applied that this release lacks, Unavailable when the database is down."""
-    known = await _release_migrations(url)
+    known = await release_migrations(url)
     unknown = [name for name in await applied_migrations(url) if name not in known]
     if _BEFORE_1_0 in unknown:
         raise SchemaTooOld(
@@ -50,7 +50,7 @@ async def refuse_unknown(url: str) -> None:
 
 async def migrate(url: str, progress: Progress | None = None) -> list[str]:
     """Apply all new migrations; returns their names. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
-    async with _migration_lock(url):
+    async with migration_lock(url):
         await refuse_unknown(url)
         waiting = await pending_migrations(url)
         if waiting:
@@ -62,7 +62,7 @@ async def migrate(url: str, progress: Progress | None = None) -> list[str]:
 
 async def rollback(url: str, progress: Progress | None = None) -> str | None:
     """Undo the newest migration, with the data of its tables and columns; returns its name, None if there is none. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
-    async with _migration_lock(url):
+    async with migration_lock(url):
         await refuse_unknown(url)
         names = await applied_migrations(url)
         if not names:
@@ -76,7 +76,7 @@ async def rollback(url: str, progress: Progress | None = None) -> str | None:
 async def pending_migrations(url: str) -> list[str]:
     """The migrations that are not applied yet, in order. Raises Unavailable."""
     names = await applied_migrations(url)
-    return [each for each in await _release_migrations(url) if each not in names]
+    return [each for each in await release_migrations(url) if each not in names]
 
 
 async def applied_migrations(url: str) -> list[str]:
@@ -89,7 +89,7 @@ async def applied_migrations(url: str) -> list[str]:
         return sorted(key.name for key in await executor.recorder.applied_migrations() if key.app_label == _APP)
 
 
-async def _release_migrations(url: str) -> list[str]:
+async def release_migrations(url: str) -> list[str]:
     """The migrations of this release, in order."""
     async with _executor(url) as executor:
         executor.loader.load_disk()
@@ -142,7 +142,7 @@ async def _executor(url: str) -> AsyncIterator[_Executor]:
 
 
 @asynccontextmanager
-async def _migration_lock(url: str) -> AsyncIterator[None]:
+async def migration_lock(url: str) -> AsyncIterator[None]:
     """Only one process migrates this database at a time; a second one waits, and then finds nothing to do."""
     if is_postgres(url):
         async with database_guard(MIGRATION_TIMEOUT_SECONDS):
