@@ -167,7 +167,7 @@ def _dependency_finding(service: Dependency) -> Finding:
 
 async def _check_migrations(url: str) -> Finding:
     try:
-        await refuse_unknown(url)
+        newer = await refuse_unknown(url)
         waiting = await pending_migrations(url)
     except Unavailable as problem:
         return Finding("migrations", "failed", problem.problem)
@@ -180,7 +180,8 @@ async def _check_migrations(url: str) -> Finding:
             state,
             f"{len(waiting)} migrations not applied: run `vyry migrate` (`vyry start` applies them itself).",
         )
-    return Finding("migrations", "ok", _ALL_APPLIED)
+    text = f"{', '.join(newer)} of a newer release; this release runs on that schema." if newer else _ALL_APPLIED
+    return Finding("migrations", "ok", text)
 
 
 async def _check_postgres(url: str) -> list[Finding]:

@@ -3,22 +3,27 @@
 The password is never on a command line: the programs read it from a file that only this user may read, and that is deleted afterwards.
 """
 
+import asyncio
+import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import BinaryIO, Final, Literal, cast
 from urllib.parse import unquote, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 
+from vyry.errors import OperationRefused
 from vyry.operator.backup.errors import BackupError
 
 
 Program = Literal["pg_dump", "pg_restore"]
 _CONNECT_SECONDS: Final = 5.0
+_COPY_BYTES: Final = 1 << 20
 _VERSION: Final = re.compile(r"\(PostgreSQL\)[^0-9]*([0-9]+)")
 #: What a restore has moved aside is not part of the installation.
 ASIDE: Final = "before_restore_"
@@ -58,6 +63,29 @@ def dumping(url: str) -> Iterator[BinaryIO]:
     """The dump as a stream. Raises BackupError at the end of the block when pg_dump failed."""
     with _running("pg_dump", url, _DUMP) as process:
         yield cast("BinaryIO", process.stdout)
+
+
+async def copy_postgres(url: str, file: Path) -> None:
+    """Write a dump into a new file of mode 0600. Raises BackupError when pg_dump fails, OperationRefused when the file exists, OSError."""
+    require_program("pg_dump", await server_version(url))
+    await asyncio.to_thread(_write_dump, url, file)
+
+
+def _write_dump(url: str, file: Path) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise OperationRefused(
+            f"{file} exists, and would be replaced by the new copy: move it, or choose another name."
+        ) from None
+    try:
+        with os.fdopen(descriptor, "wb") as target, dumping(url) as dump:
+            shutil.copyfileobj(dump, target, _COPY_BYTES)
+            os.fsync(target.fileno())
+    except BaseException:
+        file.unlink()
+        raise
 
 
 @contextmanager
