@@ -124,10 +124,11 @@ def _running(name: Program, url: str, options: Sequence[str]) -> "Iterator[subpr
             process.kill()
             process.wait()
             raise
-        for end in (process.stdin, process.stdout):
-            if end is not None:
-                with suppress(BrokenPipeError):
-                    end.close()
+        finally:
+            for end in (process.stdin, process.stdout):
+                if end is not None:
+                    with suppress(BrokenPipeError):
+                        end.close()
         if process.wait() != 0:
             errors.seek(0)
             lines = errors.read().decode(errors="replace").split("\n")
