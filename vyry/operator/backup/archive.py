@@ -10,7 +10,7 @@ import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Final, Literal, Self
@@ -70,6 +70,10 @@ class ArchiveWriter:
                 self._manifest.seek(0)
                 self._tar.addfile(_member(MANIFEST, size), self._manifest)
                 self._tar.close()
+                return
+        # Without the manifest it is no backup; the stream may be gone.
+        with suppress(OSError, ValueError):
+            self._tar.close()
 
     def add(self, name: str, content: bytes) -> None:
         """Write one file."""
