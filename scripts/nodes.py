@@ -133,13 +133,14 @@ class Cluster:
 
 
 @contextmanager
-def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
-    """Start everything, and end everything at the end."""
+def open_cluster(webs: int = 2, workers: int = 2, source: Path = ROOT) -> Iterator[Cluster]:
+    """Start everything, and end everything at the end. `source` is the tree whose program runs."""
     with ExitStack() as stack:
         postgres, redis, kafka = Postgres(), Redis(), Kafka()
         _start(stack, [postgres, redis, kafka])
         otp_file = redis.folder / "codes.jsonl"
         environment = {
+            "PYTHONPATH": str(source),
             "DATABASE_URL": postgres.url,
             "REDIS_URL": redis.url,
             "KAFKA_URL": kafka.url,
@@ -150,7 +151,7 @@ def open_cluster(webs: int = 2, workers: int = 2) -> Iterator[Cluster]:
             "VYRY_TURN_URLS": "turn:127.0.0.1:3478",
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
         }
-        _migrate(environment)
+        migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]
         back = [WorkerProcess(environment) for _ in range(workers)]
         _start(stack, [*front, *back])
@@ -180,7 +181,8 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
     return path
 
 
-def _migrate(environment: Environment) -> None:
+def migrate(environment: Environment) -> None:
+    """`vyry migrate` with these settings."""
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
     done = subprocess.run(
         [*_PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
