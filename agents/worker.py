@@ -26,9 +26,10 @@ from vyry.kafka.url import topic_name
 from vyry.mail.partition_meter import PartitionMeter
 from vyry.mail.work_record import TOPIC
 from vyry.mail.workers import WorkerIdentity
+from vyry.operator.audit import last_action_at
 from vyry.outage import OutageTracker
 from vyry.settings.settings import Settings
-from vyry.telemetry import bind_process, log
+from vyry.telemetry import LAST_BACKUP, bind_process, log
 
 
 RETENTION_SECONDS: Final = 600.0
@@ -43,6 +44,8 @@ FILES_SECONDS: Final = 5.0
 ORPHANS_SECONDS: Final = 120.0
 #: An unanswered call rings at most this much longer.
 CALLS_SECONDS: Final = 2.0
+#: When the last backup was made.
+BACKUP_SECONDS: Final = 30.0
 #: How long a notice waits in the outbox.
 NOTICES_SECONDS: Final = 0.5
 #: Leaving the group takes milliseconds; a stuck broker must not delay the end.
@@ -157,9 +160,16 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             PeriodicTask("strays", ORPHANS_SECONDS, services.attachments.upkeep.delete_orphans),
             PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
             PeriodicTask("calls", RETENTION_SECONDS, delete_calls),
+            PeriodicTask("backup", BACKUP_SECONDS, _measure_backup),
             PeriodicTask("notices", NOTICES_SECONDS, services.notice_poster.post_pending),
         ],
     )
+
+
+async def _measure_backup() -> int:
+    last = await last_action_at("backup")
+    LAST_BACKUP.set(last.timestamp() if last else 0)
+    return 0
 
 
 def _app_factory(settings: Settings, services: Services, agents: _Agents) -> AppFactory:

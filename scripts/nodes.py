@@ -151,13 +151,15 @@ def open_cluster(
     brokers: int = 1,
     postgres: Postgres | None = None,
     settings: Environment | None = None,
+    source: Path = ROOT,
 ) -> Iterator[Cluster]:
-    """Start everything, and end everything at the end. `settings` are further settings of all processes."""
+    """Start everything, and end everything at the end. `settings` are further settings of all processes; `source` is the tree whose program runs."""
     with ExitStack() as stack:
         postgres, redis, kafka = postgres or Postgres(), Redis(), KafkaCluster(brokers)
         start_servers(stack, [postgres, redis, *kafka.brokers])
         otp_file = redis.folder / "codes.jsonl"
         environment = {
+            "PYTHONPATH": str(source),
             "DATABASE_URL": postgres.url,
             "REDIS_URL": redis.url,
             "KAFKA_URL": kafka.url,
@@ -169,7 +171,7 @@ def open_cluster(
             "VYRY_TURN_SECRET_FILE": str(_secret(postgres.folder.parent, stack)),
             **(settings or {}),
         }
-        _migrate(environment)
+        migrate(environment)
         front = [WebProcess(environment) for _ in range(webs)]
         back = [WorkerProcess(environment) for _ in range(workers)]
         start_servers(stack, [*front, *back])
@@ -200,7 +202,7 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
     return path
 
 
-def _migrate(environment: Environment) -> None:
+def migrate(environment: Environment) -> None:
     """Migrate, again while the brokers are still electing: then the command reports that it created no topic."""
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
     problem = ""

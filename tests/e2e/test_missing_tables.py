@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from scripts.nodes import VyryProcess, WebProcess, WorkerProcess, _get, _migrate
+from scripts.nodes import VyryProcess, WebProcess, WorkerProcess, _get
 from scripts.services import Postgres, Redis, free_port
 from tests.support.rest_device import NodeClient
 
@@ -66,7 +66,7 @@ async def test_a_database_without_tables_is_told_once_and_served_when_they_appea
         for process in (web, worker):
             assert_told_once(process)
 
-        await asyncio.to_thread(_migrate, web.environment)
+        await asyncio.to_thread(migrate, web.environment)
         began = time.monotonic()
         async with asyncio.timeout(10):
             while not await asyncio.to_thread(WebProcess._answers, web):  # noqa: ASYNC110 - it has no event for it

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,8 +15,10 @@ from threading import Thread
 import pytest
 
 from tests.support.certificates import CertificateAuthority
+from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import fingerprint
 from vyry.cli.main import main
+from vyry.cli.operator import write_audit_entry
 from vyry.clock import SystemClock
 from vyry.kafka.topic import ensure_topic
 from vyry.storage.database import open_database
@@ -214,6 +217,17 @@ def test_the_checklist_of_a_node_that_is_right(findings: Findings) -> None:
 
     for subject in ("production", "limits", "cors", "encryption", "kafka", "monitoring", "health"):
         assert set(_states(found, subject)) == {"ok"}, subject
+
+
+@pytest.mark.parametrize(("days", "state"), [(None, "failed"), (8, "failed"), (1, "ok")], ids=["never", "old", "new"])
+def test_the_age_of_the_last_backup_is_checked(
+    days: int | None, state: str, cluster: Mapping[str, str], findings: Findings
+) -> None:
+    if days is not None:
+        made = OperatorAction(SystemClock().now() - timedelta(days=days), "olga", "backup", "", None)
+        write_audit_entry(cluster["DATABASE_URL"], made)
+
+    assert _states(findings({}, "--production"), "backup") == [state]
 
 
 def test_redis_without_a_password_is_named(findings: Findings) -> None:

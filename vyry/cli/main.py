@@ -1,6 +1,6 @@
 """The command `vyry`: parses the command line, runs the command, and turns an error into one line that says what to do and an exit code.
 
-0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 3 refused by the state of the node · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
+0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 3 refused by the state of nodes or database · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
@@ -16,7 +16,7 @@ from vyry.cli.command_line import sort_arguments
 from vyry.cli.errors import CommandError
 from vyry.cli.prompts import Terminated
 from vyry.cli.stdio import flush_stdout, is_stdout_error, open_standard_streams, print_error, stdout_error_text
-from vyry.errors import ConfigurationError, SchemaTooNew, SchemaTooOld, Unavailable
+from vyry.errors import ConfigurationError, OperatorError, SchemaTooNew, SchemaTooOld, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -30,6 +30,8 @@ COMMANDS = {
     "worker": ("worker:worker", "Run a worker of a cluster: mailbox agents and sweeper."),
     "migrate": ("schema:migrate", "Migrate the database and create the Kafka topic. Safe to run concurrently."),
     "rollback": ("schema:rollback", "Undo the newest migration and delete the data stored in what it added."),
+    "backup": ("backup:app", "Back up the database, the attachments and, if asked for, the secrets, while nodes run."),
+    "restore": ("restore:restore", "Restore a backup while no node runs."),
     "check": ("check:check", "Check settings, services, clock and disk."),
     "partitions": (
         "partitions:app",
@@ -129,6 +131,7 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         SchemaTooOld,
         Unavailable,
         CommandError,
+        OperatorError,
         OSError,
     ) as problem:
         return _error_lines(problem)

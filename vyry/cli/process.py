@@ -19,7 +19,7 @@ from vyry.operator.secret_files import read_peppers
 from vyry.settings.push import vapid_path
 from vyry.settings.settings import Role, Settings, set_names
 from vyry.storage.database import open_database
-from vyry.storage.migrator import pending_migrations
+from vyry.storage.migrator import pending_migrations, refuse_unknown
 from vyry.storage.peppers import list_peppers
 from vyry.storage.push import has_web_push
 from vyry.telemetry import bind_process, log
@@ -31,9 +31,11 @@ Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def require_migrated(settings: Settings) -> None:
-    """Raises CommandError when a migration is missing. A database that is down is no error: the node starts and /ready reports it."""
+    """Raises CommandError when a migration is missing, SchemaTooNew and SchemaTooOld when this release cannot run on the schema. A database that is down is no error: the node starts and /ready reports it."""
+    url = settings.database_url.get_secret_value()
     try:
-        waiting = asyncio.run(pending_migrations(settings.database_url.get_secret_value()))
+        asyncio.run(refuse_unknown(url))
+        waiting = asyncio.run(pending_migrations(url))
     except Unavailable:
         log.warning("dependency_down", dependency="database")
         return

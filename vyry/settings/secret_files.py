@@ -7,8 +7,13 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from vyry.kernel.atomic_files import create_file
+
+
+#: In the data folder: JWT_SECRET where the environment does not have it.
+JWT_FILE: Final = "jwt-secret"
 
 
 def create_secret(path: Path) -> None:

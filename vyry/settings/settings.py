@@ -28,7 +28,7 @@ from vyry.settings.calls import CallSettings, call_conflicts
 from vyry.settings.codes import CodeSettings, code_conflicts, unsafe_code_settings
 from vyry.settings.monitoring import MonitoringSettings, monitoring_conflicts
 from vyry.settings.push import PushSettings, push_conflicts, unsafe_push_settings
-from vyry.settings.secret_files import create_secret, folder_problems, lost_secret_problems
+from vyry.settings.secret_files import JWT_FILE, create_secret, folder_problems, lost_secret_problems
 from vyry.settings.types import (
     MIN_SECRET,
     Network,
@@ -47,7 +47,6 @@ EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105
 #: 32 random hexadecimal digits have fewer different ones in one case of millions.
 _FEW_CHARACTERS: Final = 8
 _LIMIT_PREFIX: Final = "VYRY_LIMIT_"
-_JWT_FILE: Final = "jwt-secret"
 #: How the URLs of PostgreSQL, Redis and Kafka name the file of the CA.
 _CA_PARAMETERS: Final = ("sslrootcert", "ssl_ca_certs", "ca")
 _UNPREFIXED_FIELDS: Final = frozenset(
@@ -217,7 +216,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
     values.setdefault("database_url", f"sqlite://{data_dir / 'vyry.db'}")
     values.setdefault("server_host", "127.0.0.1" if role is Role.START else "0.0.0.0")  # noqa: S104  the contract's default
     if "jwt_secret" not in values:
-        values["jwt_secret"] = _load_secret(data_dir / _JWT_FILE, role, makes_secrets)
+        values["jwt_secret"] = _load_secret(data_dir / JWT_FILE, role, makes_secrets)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -235,7 +234,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
 def make_secrets(environ: Mapping[str, str] | None = None) -> list[Path]:
     """Create missing secret files, for nodes that share them; returns the created ones."""
     data_dir, pepper_file = _secret_locations(os.environ if environ is None else environ)
-    made = [path for path in (pepper_file, data_dir / _JWT_FILE) if not path.exists()]
+    made = [path for path in (pepper_file, data_dir / JWT_FILE) if not path.exists()]
     for path in made:
         create_secret(path)
     return made
@@ -271,7 +270,7 @@ def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
 def _missing_names(given: Mapping[str, str], role: Role) -> Iterator[str]:
     data_dir, pepper_file = _secret_locations(given)
     if role is Role.START:
-        files = (pepper_file, None if "JWT_SECRET" in given else data_dir / _JWT_FILE)
+        files = (pepper_file, None if "JWT_SECRET" in given else data_dir / JWT_FILE)
         yield from lost_secret_problems(given.get("DATABASE_URL", f"sqlite://{data_dir / 'vyry.db'}"), *files)
         for name in sorted({"REDIS_URL", "KAFKA_URL"} & set(given)):
             yield f"{name} is set, but `vyry start` is all in one process: run `vyry web` and `vyry worker`, or unset it."
@@ -286,7 +285,7 @@ def _missing_names(given: Mapping[str, str], role: Role) -> Iterator[str]:
             meant = f" {near[0]} is set: is {name} meant?" if near else ""
             yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`.{meant}"
     if role is Role.WEB:
-        if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
+        if "JWT_SECRET" not in given and not (data_dir / JWT_FILE).exists():
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
         if not pepper_file.exists() and given.get("VYRY_ENV") != "development":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
@@ -379,7 +378,7 @@ def _unsafe_in_production(settings: Settings, *, is_secret_given: bool) -> Itera
 
 def exposed_files(settings: Settings) -> Iterator[str]:
     """A line for each secret file that other users can read."""
-    own = (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.key_ring_file)
+    own = (settings.pepper_file, settings.data_dir / JWT_FILE, settings.key_ring_file)
     given = (
         settings.sms_secret_file,
         settings.vapid_key_file,

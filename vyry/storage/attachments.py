@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.queryset import QuerySet
@@ -21,6 +22,7 @@ _USAGE: Final = """
     FROM attachment WHERE account_id = $1 AND expires_at > $2"""
 _CLAIM_WRITER: Final = """
     UPDATE attachment SET writer = writer + 1 WHERE id = $1 AND expires_at > $2 AND account_id = $3 RETURNING *"""
+_LIST: Final = "SELECT id, parts FROM attachment WHERE id > $1 ORDER BY id LIMIT $2"
 
 
 class TortoiseAttachments:
@@ -102,6 +104,13 @@ class TortoiseAttachmentUpkeep:
     async def delete(self, ids: Collection[AttachmentId]) -> None:
         async with database_guard():
             await AttachmentRow.filter(id__in=sorted(ids)).delete()
+
+
+async def list_parts(after: AttachmentId | None, limit: int) -> list[tuple[AttachmentId, Sequence[Part]]]:
+    """Attachments and their parts in the order of their ids, those that expired but still have a row included. Raises Unavailable."""
+    async with database_guard():
+        rows = await fetch(connection(), _LIST, after or UUID(int=0), limit)
+    return [(AttachmentId(to_uuid(row["id"])), _parse_parts(row["parts"])) for row in rows]
 
 
 async def _usage(tx: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:

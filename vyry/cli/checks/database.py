@@ -41,7 +41,7 @@ async def check_database(settings: Settings) -> list[Finding]:
     url = settings.database_url.get_secret_value()
     migrations = await _check_migrations(url)
     found = [migrations, *(await _check_postgres(url) if is_postgres(url) else ())]
-    if migrations.text != _ALL_APPLIED:
+    if migrations.state != "ok":
         return found
     try:
         async with open_database(url):
@@ -54,7 +54,7 @@ async def check_database(settings: Settings) -> list[Finding]:
 
 async def _check_migrations(url: str) -> Finding:
     try:
-        await refuse_unknown(url)
+        newer = await refuse_unknown(url)
         waiting = await pending_migrations(url)
     except Unavailable as problem:
         return Finding("migrations", "failed", problem.problem)
@@ -67,7 +67,8 @@ async def _check_migrations(url: str) -> Finding:
             state,
             f"{len(waiting)} migrations not applied: run `vyry migrate` (`vyry start` applies them itself).",
         )
-    return Finding("migrations", "ok", _ALL_APPLIED)
+    text = f"{', '.join(newer)} of a newer release; this release runs on that schema." if newer else _ALL_APPLIED
+    return Finding("migrations", "ok", text)
 
 
 async def _check_postgres(url: str) -> list[Finding]:

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -18,10 +18,13 @@ from redis.exceptions import RedisError
 
 from vyry.cli.checks.finding import Finding
 from vyry.cli.checks.machine import expiry_finding, is_unspecified
+from vyry.clock import SystemClock
+from vyry.errors import Unavailable
 from vyry.kernel.url_safety import is_loopback
+from vyry.operator.audit import last_action_at
 from vyry.redis.connection import connect_redis
 from vyry.settings.settings import Settings
-from vyry.storage.database import is_postgres
+from vyry.storage.database import is_postgres, open_database
 
 
 _TIMEOUT_SECONDS: Final = 3.0
@@ -53,6 +56,7 @@ async def check_production(settings: Settings, options: ProductionOptions) -> li
         *await _check_redis(settings),
         *_check_kafka(settings),
         await _check_monitoring(settings),
+        await _check_backup(settings, options.backup_days),
         *await _check_public_address(settings, options.url),
         *_check_listeners(settings),
         await _check_health(settings),
@@ -165,6 +169,25 @@ async def _check_monitoring(settings: Settings) -> Finding:
             f"No metrics at {host}:{settings.admin_port} ({problem}): start the node, and have Prometheus read them.",
         )
     return Finding("monitoring", "ok", f"Metrics are served at {host}:{settings.admin_port}.")
+
+
+async def _check_backup(settings: Settings, days: int) -> Finding:
+    try:
+        async with open_database(settings.database_url.get_secret_value()):
+            last = await last_action_at("backup")
+    except Unavailable:
+        return Finding("backup", "failed", "The database does not answer, so the age of the last backup is not known.")
+    if last is None:
+        return Finding(
+            "backup", "failed", "`vyry backup` has never made a verified backup of this database: set up a timer."
+        )
+    if SystemClock().now() - last > timedelta(days=days):
+        return Finding(
+            "backup",
+            "failed",
+            f"The last verified backup is of {last:%Y-%m-%d}, over {days} days old: repair the timer.",
+        )
+    return Finding("backup", "ok", f"The last verified backup is of {last:%Y-%m-%d %H:%M}Z.")
 
 
 async def _check_public_address(settings: Settings, url: str) -> list[Finding]:
