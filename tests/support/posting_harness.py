@@ -53,27 +53,27 @@ class PostingHarness(MemoryConversations):
     def add_device(self, user: UserId, number: int) -> MailboxKey:
         """One more device with keys: the epoch rises."""
         old = self.people[user]
-        box = self.store.room.add_mailbox(user, DeviceId(number))
+        box = self.store.state.add_mailbox(user, DeviceId(number))
         self._set_device_list(user, {**old.devices, DeviceId(number): ListedDevice(number * 10, box)})
         return box
 
     def end_device(self, user: UserId, number: int) -> None:
         """The device has ended: the epoch rises."""
         devices = dict(self.people[user].devices)
-        self.store.room.end_mailbox(devices.pop(DeviceId(number)).mailbox)
+        self.store.state.end_mailbox(devices.pop(DeviceId(number)).mailbox)
         self._set_device_list(user, devices)
 
     def _set_device_list(self, user: UserId, devices: Mapping[DeviceId, ListedDevice]) -> None:
         epoch = self.people[user].epoch + 1
         self.people[user] = Recipient(user, epoch, devices)
-        self.store.room.set_epoch(user, epoch)
+        self.store.state.set_epoch(user, epoch)
 
     def add_conversation(self, *members: UserId) -> ConversationId:
         """A new conversation of these."""
         key = ConversationId(new_id())
         people = {user: Member(Role.MEMBER, NOON) for user in members}
         self.circles[key] = Conversation(key, ConversationKind.GROUP, people, 1, None, None, NOON, NOON)
-        self.store.room.set_version(key, 1)
+        self.store.state.set_version(key, 1)
         return key
 
     def change_members(self, key: ConversationId, *members: UserId) -> None:
@@ -81,7 +81,7 @@ class PostingHarness(MemoryConversations):
         version = self.circles[key].version + 1
         people = {user: Member(Role.MEMBER, NOON) for user in members}
         self.circles[key] = replace(self.circles[key], members=people, version=version)
-        self.store.room.set_version(key, version)
+        self.store.state.set_version(key, version)
 
     def sender_of(self, user: UserId, number: int = 1) -> Sender:
         """This device as it posts."""

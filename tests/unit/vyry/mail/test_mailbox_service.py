@@ -37,15 +37,15 @@ class MailboxServiceHarness:
     """A mailbox service over a counting store, and its mailboxes."""
 
     store: CountingStore
-    room: MailStoreHarness
+    harness: MailStoreHarness
     mailboxes: Mailboxes
     heads: dict[MailboxKey, list[bytes]] = field(default_factory=dict)
 
     async def box(self, count: int) -> MailboxKey:
         """A mailbox with so many numbered entries."""
-        box = await self.room.add_mailbox()
+        box = await self.harness.add_mailbox()
         self.heads[box] = [
-            row.head for row in await self.room.post_and_deposit(box, *(b"%d" % n for n in range(1, count + 1)))
+            row.head for row in await self.harness.post_and_deposit(box, *(b"%d" % n for n in range(1, count + 1)))
         ]
         return box
 
@@ -65,7 +65,7 @@ async def open_service() -> AsyncIterator[MailboxServiceHarness]:
     store = CountingStore()
     mailboxes = Mailboxes(store)
     work = asyncio.create_task(mailboxes.run())
-    yield MailboxServiceHarness(store, MailStoreHarness("", store, MemoryRegistry(store.room), FakeClock()), mailboxes)
+    yield MailboxServiceHarness(store, MailStoreHarness("", store, MemoryRegistry(store.state), FakeClock()), mailboxes)
     work.cancel()
 
 
@@ -91,7 +91,7 @@ async def test_the_highest_point_answers_for_the_lower_ones(office: MailboxServi
 
     assert answers == [Cursor(4, office.heads[box][3])] * 3
     assert office.store.batches == [[(box, 4)]]
-    assert [entry.seq for entry in await office.room.numbered_entries(box)] == [5]
+    assert [entry.seq for entry in await office.harness.numbered_entries(box)] == [5]
 
 
 async def test_a_wrong_point_is_refused_alone(office: MailboxServiceHarness) -> None:
@@ -105,7 +105,7 @@ async def test_a_wrong_point_is_refused_alone(office: MailboxServiceHarness) -> 
     assert isinstance(wrong, StaleHead)
     assert isinstance(beyond, StaleHead)
     assert foreign == Cursor(1, office.heads[other][0])
-    assert [entry.seq for entry in await office.room.numbered_entries(box)] == [3, 4, 5]
+    assert [entry.seq for entry in await office.harness.numbered_entries(box)] == [3, 4, 5]
 
 
 async def test_nobody_waits_for_the_wrong_points_of_another(office: MailboxServiceHarness) -> None:
@@ -212,9 +212,9 @@ async def test_what_a_page_returned_may_be_acknowledged(office: MailboxServiceHa
 
 
 async def test_a_page_is_bounded_in_bytes_but_never_empty(office: MailboxServiceHarness) -> None:
-    box = await office.room.add_mailbox()
+    box = await office.harness.add_mailbox()
     large = bytes(MAX_PAGE_BYTES // 2 + 1)
-    await office.room.post(
+    await office.harness.post(
         make_message(box, text=bytes(MAX_PAGE_BYTES + 1)), make_message(box, text=large), make_message(box, text=large)
     )
     await office.store.deposit([box])
@@ -226,8 +226,8 @@ async def test_a_page_is_bounded_in_bytes_but_never_empty(office: MailboxService
 
 
 async def test_an_ended_mailbox_has_no_pages(office: MailboxServiceHarness) -> None:
-    box = await office.room.add_mailbox(UserId(uuid4()))
-    await office.room.registry.end_mailbox(box)
+    box = await office.harness.add_mailbox(UserId(uuid4()))
+    await office.harness.registry.end_mailbox(box)
 
     with pytest.raises(NotFound):
         await office.mailboxes.page(box, 0, 1)

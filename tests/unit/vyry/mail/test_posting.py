@@ -195,7 +195,7 @@ async def test_a_refused_post_leaves_its_id_free(mail: PostingSession) -> None:
 async def test_a_full_mailbox_is_skipped_and_named_each_time_to_acquaintances(mail: PostingSession) -> None:
     town = mail.town
     town.ties.writers.add((mail.together, mail.bo))
-    town.store.room.caps = MailboxCaps(mail_entries=1)
+    town.store.state.caps = MailboxCaps(mail_entries=1)
     await mail.accept(mail.draft())
     await mail.held(1)
 
@@ -211,7 +211,7 @@ async def test_a_full_mailbox_is_skipped_and_named_each_time_to_acquaintances(ma
 
 async def test_when_all_mailboxes_are_full_nothing_is_stored_and_the_id_stays_free(mail: PostingSession) -> None:
     mail.town.ties.writers.add((mail.together, mail.bo))
-    mail.town.store.room.caps = MailboxCaps(mail_entries=1)
+    mail.town.store.state.caps = MailboxCaps(mail_entries=1)
     await mail.accept(mail.draft())
     posted = mail.draft(b"second")
     await mail.held(1)
@@ -219,7 +219,7 @@ async def test_when_all_mailboxes_are_full_nothing_is_stored_and_the_id_stays_fr
 
     with pytest.raises(MailboxFull):
         await mail.accept(posted)
-    mail.town.store.room.caps = MailboxCaps()
+    mail.town.store.state.caps = MailboxCaps()
 
     assert not (await mail.accept(posted)).is_repeat
 

@@ -156,7 +156,7 @@ def test_a_minute_is_rounded_up_and_a_full_one_stays() -> None:
 
 
 async def test_a_stranger_is_not_told_which_device_has_no_room(street: ReceiptsHarness) -> None:
-    street.town.store.room.caps = MailboxCaps(mail_entries=1)
+    street.town.store.state.caps = MailboxCaps(mail_entries=1)
     await street.post()
     await street.town.store.deposit([street.town.mailbox_of(street.bo, 1)])
 
@@ -168,7 +168,7 @@ async def test_a_stranger_is_not_told_which_device_has_no_room(street: ReceiptsH
 
 async def test_a_stranger_whose_post_found_no_room_does_not_see_when_there_is_some(street: ReceiptsHarness) -> None:
     street.town.end_device(street.ann, 2)
-    street.town.store.room.caps = MailboxCaps(mail_entries=1)
+    street.town.store.state.caps = MailboxCaps(mail_entries=1)
     await street.post(draft_to_bo(street))
     await street.town.store.deposit([street.town.mailbox_of(street.bo, number) for number in (1, 2)])
     with pytest.raises(MailboxFull):
@@ -187,7 +187,7 @@ async def test_who_was_refused_while_the_clock_was_ahead_waits_for_an_hour_all_t
 ) -> None:
     clock = street.town.clock
     street.town.end_device(street.ann, 2)
-    street.town.store.room.caps = MailboxCaps(mail_entries=1)
+    street.town.store.state.caps = MailboxCaps(mail_entries=1)
     await street.post(draft_to_bo(street))
     await street.town.store.deposit([street.town.mailbox_of(street.bo, number) for number in (1, 2)])
     noon = clock.confirmed_time = clock.current_time
@@ -203,7 +203,7 @@ async def test_who_was_refused_while_the_clock_was_ahead_waits_for_an_hour_all_t
 
 async def test_who_was_refused_may_try_again_once_the_other_has_written(street: ReceiptsHarness) -> None:
     street.town.end_device(street.ann, 2)
-    street.town.store.room.caps = MailboxCaps(mail_entries=1)
+    street.town.store.state.caps = MailboxCaps(mail_entries=1)
     await street.post(draft_to_bo(street))
     await street.town.store.deposit([street.town.mailbox_of(street.bo, number) for number in (1, 2)])
     with pytest.raises(MailboxFull):
