@@ -25,10 +25,10 @@ class RecordingRouter:
     """Records the mailboxes that the router passes on, in the roles of work topic and depositor."""
 
     def __init__(self) -> None:
-        self.bagged: list[MailboxKey] = []
+        self.added: list[MailboxKey] = []
 
     def add(self, mailboxes: Any) -> None:
-        self.bagged.append(mailboxes)
+        self.added.append(mailboxes)
 
 
 class PostingHarness(MemoryConversations):
@@ -104,21 +104,21 @@ class PostingHarness(MemoryConversations):
 
 
 @asynccontextmanager
-async def open_posting(town: PostingHarness, store: Any = None) -> AsyncIterator[Posting]:
+async def open_posting(directory: PostingHarness, store: Any = None) -> AsyncIterator[Posting]:
     """A running posting service of this harness; `store` replaces its mail store."""
     routed = RecordingRouter()
-    office = Posting(
-        store or town.store,
-        device_lists=CachedDeviceLists(town),
-        conversations=CachedConversations(town),
-        conversation_store=town,
-        receipts=MemoryReceipts(town.ties),
+    posting = Posting(
+        store or directory.store,
+        device_lists=CachedDeviceLists(directory),
+        conversations=CachedConversations(directory),
+        conversation_store=directory,
+        receipts=MemoryReceipts(directory.ties),
         router=Router(routed, depositor=routed, sockets=NodeSockets()),
-        clock=town.clock,
+        clock=directory.clock,
     )
-    work = asyncio.create_task(office.run())
+    work = asyncio.create_task(posting.run())
     try:
-        yield office
+        yield posting
     finally:
         work.cancel()
 

@@ -34,7 +34,7 @@ class RecordingDepositor:
 
 @dataclass
 class WorkTopicSetup:
-    mailbags: WorkTopic
+    topic: WorkTopic
     depositor: RecordingDepositor
 
 
@@ -50,16 +50,16 @@ async def run_tasks(*loops: Coroutine[object, object, None]) -> AsyncIterator[No
 
 @asynccontextmanager
 async def open_kafka_topic(url: str) -> AsyncIterator[WorkTopicSetup]:
-    """The way over the brokers of this URL, open for bags."""
+    """The way over the brokers of this URL, open for work records."""
     fed = RecordingDepositor()
-    bags = KafkaWorkTopic(url, partitions=3)
+    topic = KafkaWorkTopic(url, partitions=3)
     agents = keep_running(
         build_when_reachable(url, lambda: kafka_app(url, fed, lambda _: None)), OutageTracker("agents")
     )
-    async with run_tasks(bags.run(), agents):
+    async with run_tasks(topic.run(), agents):
         # A new group hears what comes after its first fetch: knock until it opens.
         async with asyncio.timeout(40):
             while not fed.mailboxes:
-                bags.add(MailboxKey(999))
+                topic.add(MailboxKey(999))
                 await asyncio.sleep(0.05)
-        yield WorkTopicSetup(bags, fed)
+        yield WorkTopicSetup(topic, fed)

@@ -11,7 +11,7 @@ class RecordingNode(NoSockets):
 
     def __init__(self, *held: int) -> None:
         self.held = held
-        self.bagged: list[int] = []
+        self.added: list[int] = []
         self.fed: list[int] = []
         self.expected: dict[int, bytes] = {}
 
@@ -24,7 +24,7 @@ class RecordingNode(NoSockets):
 
 class RecordingWorkTopic(RecordingNode):
     def add(self, mailbox: MailboxKey) -> None:
-        self.bagged.append(mailbox)
+        self.added.append(mailbox)
 
 
 class RecordingDepositor(RecordingNode):
@@ -36,17 +36,17 @@ COPIES = [(MailboxKey(box), 100 + box, b"%d" % box) for box in (1, 2, 3)]
 
 
 def test_what_is_held_here_is_deposited_here_and_the_rest_goes_into_bags() -> None:
-    bags, feed, here = RecordingWorkTopic(), RecordingDepositor(), RecordingNode(2)
-    router = Router(bags, depositor=feed, sockets=NodeSockets(here))
+    topic, feed, here = RecordingWorkTopic(), RecordingDepositor(), RecordingNode(2)
+    router = Router(topic, depositor=feed, sockets=NodeSockets(here))
 
     router.route(COPIES)
 
-    assert (bags.bagged, feed.fed, here.expected) == ([1, 3], [2], {102: b"2"})
+    assert (topic.added, feed.fed, here.expected) == ([1, 3], [2], {102: b"2"})
 
 
 def test_without_sockets_everything_goes_into_bags() -> None:
-    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+    topic, feed = RecordingWorkTopic(), RecordingDepositor()
 
-    Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
+    Router(topic, depositor=feed, sockets=NodeSockets()).route(COPIES)
 
-    assert (bags.bagged, feed.fed) == ([1, 2, 3], [])
+    assert (topic.added, feed.fed) == ([1, 2, 3], [])
