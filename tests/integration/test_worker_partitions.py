@@ -35,9 +35,9 @@ async def open_worker(url: str, name: str, changed: asyncio.Event) -> AsyncItera
 
 @asynccontextmanager
 async def open_topic(url: str) -> AsyncIterator[KafkaWorkTopic]:
-    bags = KafkaWorkTopic(url, no_map)
-    async with run_tasks(bags.run()):
-        yield bags
+    topic = KafkaWorkTopic(url, no_map)
+    async with run_tasks(topic.run()):
+        yield topic
 
 
 async def wait_for_assignment(workers: list[Worker], share: int) -> None:
@@ -49,13 +49,13 @@ async def wait_for_assignment(workers: list[Worker], share: int) -> None:
     assert sorted(partition for worker in workers for partition in worker.owned) == [0, 1, 2, 3]
 
 
-async def delivered(bags: KafkaWorkTopic, workers: list[Worker], numbers: Iterable[int]) -> None:
+async def delivered(topic: KafkaWorkTopic, workers: list[Worker], numbers: Iterable[int]) -> None:
     """Add these until all have come: hints during a rebalance may be lost, which the sweeper mends."""
     wanted = {MailboxKey(number) for number in numbers}
     async with asyncio.timeout(20):
         while missing := wanted - {mailbox for worker in workers for mailbox in worker.fed}:
             for mailbox in missing:
-                bags.add(mailbox)
+                topic.add(mailbox)
             await asyncio.sleep(0.1)
 
 
@@ -64,11 +64,11 @@ async def test_two_workers_share_the_partitions_and_one_takes_over_when_the_othe
 ) -> None:
     url, changed = f"{kafka_url}/{topic_prefix}", asyncio.Event()
     await ensure_topic(url, partitions=4)
-    async with open_topic(url) as bags, open_worker(url, "ann", changed) as first:
+    async with open_topic(url) as topic, open_worker(url, "ann", changed) as first:
         async with open_worker(url, "bob", changed) as second:
             await wait_for_assignment([first, second], share=2)
-            await delivered(bags, [first, second], range(1, 41))
+            await delivered(topic, [first, second], range(1, 41))
             assert {mailbox % 4 for mailbox in second.fed} == second.owned
 
         await wait_for_assignment([first], share=4)
-        await delivered(bags, [first], range(101, 141))
+        await delivered(topic, [first], range(101, 141))

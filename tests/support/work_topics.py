@@ -41,7 +41,7 @@ class RecordingDepositor:
 
 @dataclass
 class WorkTopicSetup:
-    mailbags: WorkTopic
+    topic: WorkTopic
     depositor: RecordingDepositor
 
 
@@ -75,14 +75,14 @@ async def run_agents(
 
 @asynccontextmanager
 async def open_kafka_topic(url: str) -> AsyncIterator[WorkTopicSetup]:
-    """The way over the brokers of this URL, open for bags."""
+    """The way over the brokers of this URL, open for work records."""
     fed = RecordingDepositor()
     await ensure_topic(url, partitions=3)
-    bags = KafkaWorkTopic(url, no_map)
-    async with run_tasks(bags.run(), run_agents(url, fed, "ann")):
+    topic = KafkaWorkTopic(url, no_map)
+    async with run_tasks(topic.run(), run_agents(url, fed, "ann")):
         # A new group hears what comes after its first fetch: knock until it opens.
         async with asyncio.timeout(40):
             while not fed.mailboxes:
-                bags.add(MailboxKey(999))
+                topic.add(MailboxKey(999))
                 await asyncio.sleep(0.05)
-        yield WorkTopicSetup(bags, fed)
+        yield WorkTopicSetup(topic, fed)
