@@ -177,7 +177,7 @@ def test_a_pin_is_shown_logged_and_removed(workers: FollowingWorkers, run: Run, 
     ],
 )
 def test_bad_input_is_one_clear_line_and_changes_nothing(
-    workers: FollowingWorkers, run: Run, postgres_url: str, words: list[str], code: int, text: str
+    workers: FollowingWorkers, run: Run, postgres_url: str, *, words: list[str], code: int, text: str
 ) -> None:
     before = stored(postgres_url)
 
