@@ -285,3 +285,11 @@ async def test_waiting_mail_is_counted_by_partition_up_to_a_limit(
 
         monkeypatch.setattr(partitions, "_MAX_WAITING", 2)
         assert not (await PartitionStore().read_cluster()).is_count_complete
+
+
+def test_a_folder_without_a_database_stays_empty(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite://{tmp_path}/none.db")
+    monkeypatch.delenv("KAFKA_URL")
+
+    assert "There is no database" in run(code=1)[1]
+    assert not (tmp_path / "none.db").exists()

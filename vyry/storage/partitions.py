@@ -133,6 +133,11 @@ class PlanStore:
                 )
             )
 
+    async def delete_older(self, moment: datetime) -> None:
+        """Delete the plans from before that moment."""
+        async with database_guard():
+            await PartitionPlanRow.filter(created_at__lt=moment).delete()
+
     async def load(self, state_id: str) -> StoredPlan | None:
         """The plan with this id."""
         async with database_guard():
