@@ -69,7 +69,7 @@ async def test_mail_between_nodes_arrives_within_a_second_before_and_after_the_l
     ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
     conversation = await ann.open_direct(bo)
     line = await DeviceSocket.connect_and_resume(bo, nodes[1].url)
-    waits = []
+    waits: list[float] = []
 
     async with asyncio.timeout(60):
         while len(waits) < 3 or not is_known(no_workers.webs[0]):
