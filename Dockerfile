@@ -1,5 +1,5 @@
 # Build: the locked dependencies and the wheel, into an environment of their own.
-FROM python:3.11-slim AS build
+FROM python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff AS build
 WORKDIR /src
 RUN python -m venv /opt/vyry
 COPY requirements.lock ./
@@ -12,7 +12,7 @@ COPY migrations migrations
 RUN /opt/vyry/bin/pip install --no-cache-dir --no-deps --no-build-isolation ".[node]"
 
 # Run: nothing but the environment, and nobody but vyry.
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/vyry vyry
 COPY --from=build /opt/vyry /opt/vyry
 ENV PATH=/opt/vyry/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 VYRY_DATA_DIR=/var/lib/vyry

@@ -35,7 +35,7 @@ types: .venv/tested
 	$(BIN)/mypy
 
 unit: .venv/tested
-	$(BIN)/pytest $(ASIDE) tests/unit
+	$(BIN)/pytest $(ASIDE) -p no:schemathesis tests/unit
 
 scan: .venv-scan/installed ## bandit, and the rules of scripts/semgrep with their examples; uses no network
 	$(SCAN)/bandit --quiet --recursive --ini setup.cfg vyry web agents migrations
@@ -64,7 +64,7 @@ lock: .venv/installed ## resolve setup.cfg anew into the four lock files
 	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
 		--extra node --extra build -o requirements.lock
 	$(BIN)/uv pip compile setup.cfg --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet \
-		--extra node --extra build --extra test --extra dev -c requirements.lock -o requirements-test.lock
+		--extra node --extra build --extra otel --extra test --extra dev -c requirements.lock -o requirements-test.lock
 	for each in scan fuzz; do sed -n "/^$$each =/,/^[^ ]/s/^    //p" setup.cfg | $(BIN)/uv pip compile - --upgrade --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet -o requirements-$$each.lock || exit 1; done
 

@@ -28,31 +28,35 @@ class WorkerNameTaken(Exception):
         self.holder = holder
 
 
-async def claim_name(store: WorkerStore, wanted: str | None) -> WorkerIdentity:
-    """The name `wanted`, or else the host and the first number that is free. Raises WorkerNameTaken, Unavailable."""
+async def claim_name(store: WorkerStore, wanted: str | None, *, is_alone: bool = False) -> WorkerIdentity:
+    """The name `wanted`, or else the host and the first number that is free.
+
+    A process that is the only one of its node waits for no heartbeat of another. Raises WorkerNameTaken, Unavailable.
+    """
+    wait_seconds = 0.0 if is_alone else LOST_SECONDS
     host = socket.gethostname()[:255]
     base = host.partition(".")[0][: MAX_WORKER_NAME - 3]
     boot = uuid4()
     names = [wanted] if wanted else [f"{base}-{number}" for number in range(1, _MAX_NUMBER)]
     while True:
         worker = WorkerIdentity(name=names.pop(0), host=host, version=__version__, boot=boot)
-        holder = await _claim(store, worker)
+        holder = await _claim(store, worker, wait_seconds)
         if holder is None:
             return worker
         if not names:
             raise WorkerNameTaken(holder)
 
 
-async def _claim(store: WorkerStore, worker: WorkerIdentity) -> Worker | None:
+async def _claim(store: WorkerStore, worker: WorkerIdentity, wait_seconds: float) -> Worker | None:
     """Claim the name, if need be after waiting for a heartbeat of its holder; returns the holder if there was one."""
     holder = await store.claim(worker)
     since = time.monotonic()
     while holder is not None:
-        await asyncio.sleep(HEARTBEAT_SECONDS / 2)
-        is_silent = time.monotonic() - since >= LOST_SECONDS
+        is_silent = time.monotonic() - since >= wait_seconds
         found = await store.claim(worker, lost=holder if is_silent else None)
         if found is None:
             return None
         if (found.boot, found.heartbeat_at) != (holder.boot, holder.heartbeat_at):
             return found
+        await asyncio.sleep(HEARTBEAT_SECONDS / 2)
     return None

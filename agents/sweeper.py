@@ -61,8 +61,8 @@ class Sweeper:
             *tasks,
         )
         self._sweep_requested = asyncio.Event()
-        # Once the database is up again, mail waits no longer than that.
-        self._outage = OutageTracker("database", longest_seconds=0.5)
+        # Once the database is back, envelopes must not wait for the sweeper.
+        self._outage = OutageTracker("database", longest_seconds=0.4)
 
     def request_sweep(self) -> None:
         """Sweep at once, after a rebalance: work records on their way to the old owner of a partition may be lost."""

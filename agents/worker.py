@@ -24,10 +24,12 @@ from vyry.kafka.assignor import WorkerAssignor
 from vyry.kafka.topic import TopicMissing, log_missing_topic, read_topic
 from vyry.kafka.url import topic_name
 from vyry.mail.partition_meter import PartitionMeter
+from vyry.mail.work_record import TOPIC
 from vyry.mail.workers import WorkerIdentity
+from vyry.operator.audit import last_action_at
 from vyry.outage import OutageTracker
 from vyry.settings.settings import Settings
-from vyry.telemetry import bind_process, log
+from vyry.telemetry import LAST_BACKUP, bind_process, log
 
 
 RETENTION_SECONDS: Final = 600.0
@@ -42,6 +44,8 @@ FILES_SECONDS: Final = 5.0
 ORPHANS_SECONDS: Final = 120.0
 #: An unanswered call rings at most this much longer.
 CALLS_SECONDS: Final = 2.0
+#: When the last backup was made.
+BACKUP_SECONDS: Final = 30.0
 #: How long a notice waits in the outbox.
 NOTICES_SECONDS: Final = 0.5
 #: Leaving the group takes milliseconds; a stuck broker must not delay the end.
@@ -86,12 +90,15 @@ async def _run_agents(settings: Settings, services: Services, sweeper: Sweeper) 
     meter = PartitionMeter(services.clock)
     services.depositor.attach_meter(meter)
     worker = await _take_name(settings, services)
-    bind_process(worker=worker.name)
+    if settings.kafka_url is not None:
+        bind_process(worker=worker.name)
     progress = Progress(meter)
     assignor = WorkerAssignor(worker.name) if settings.kafka_url else None
     membership = Membership(services.workers, meter, progress, assignor)
     factory = _app_factory(settings, services, _Agents(membership, meter, sweeper, worker.name, assignor))
     try:
+        if isinstance(services.work_topic, WorkRecordSource):
+            await _assign_all(services, services.work_topic.partitions, membership)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(membership.run(worker))
             tasks.create_task(keep_running(factory, OutageTracker("mailbox agents"), progress, membership.use_app))
@@ -100,12 +107,18 @@ async def _run_agents(settings: Settings, services: Services, sweeper: Sweeper) 
     raise AssertionError("both run until cancelled")
 
 
+async def _assign_all(services: Services, partitions: int, membership: Membership) -> None:
+    """Without Kafka this process has all partitions, and they are never reassigned."""
+    await services.partitions.create_map(partitions, TOPIC)
+    membership.on_assigned(range(partitions))
+
+
 async def _take_name(settings: Settings, services: Services) -> WorkerIdentity:
     """The name of this worker, once the database is up: the sweeper waits for it too."""
     outage = OutageTracker("database")
     while True:
         try:
-            return await claim_name(services.workers, settings.worker_name)
+            return await claim_name(services.workers, settings.worker_name, is_alone=settings.kafka_url is None)
         except Unavailable as problem:
             await asyncio.sleep(outage.record_failure(problem))
 
@@ -147,9 +160,16 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             PeriodicTask("strays", ORPHANS_SECONDS, services.attachments.upkeep.delete_orphans),
             PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
             PeriodicTask("calls", RETENTION_SECONDS, delete_calls),
+            PeriodicTask("backup", BACKUP_SECONDS, _measure_backup),
             PeriodicTask("notices", NOTICES_SECONDS, services.notice_poster.post_pending),
         ],
     )
+
+
+async def _measure_backup() -> int:
+    last = await last_action_at("backup")
+    LAST_BACKUP.set(last.timestamp() if last else 0)
+    return 0
 
 
 def _app_factory(settings: Settings, services: Services, agents: _Agents) -> AppFactory:
@@ -157,7 +177,6 @@ def _app_factory(settings: Settings, services: Services, agents: _Agents) -> App
     if settings.kafka_url is None or agents.assignor is None:
         source = services.work_topic
         assert isinstance(source, WorkRecordSource), "without Kafka the work records are those of this process"
-        membership.on_assigned(range(source.partitions))
         return build_immediately(lambda: in_process_app(source, depositor, meter))
     url = settings.kafka_url.get_secret_value()
 

@@ -26,6 +26,18 @@ class SchemaTooOld(Exception):
     """The database was made by a version before 1.0, and there is no migration from it. The text says what to do."""
 
 
+class OperatorError(Exception):
+    """A command of the operator failed; the text is one line that says what to do, `code` is the exit code."""
+
+    code: int = 1
+
+
+class OperationRefused(OperatorError):
+    """The state of the nodes or of the database does not allow the command; nothing was changed."""
+
+    code = 3
+
+
 class ConfigurationError(Exception):
     """The settings are invalid; `problems` has one line for each, without values. It is here so that the command line can catch it without loading the settings."""
 

@@ -29,6 +29,8 @@ DOCUMENTS: web.AppKey[Mapping[str, "Document"]] = web.AppKey("documents")
 DRAINING: web.AppKey[asyncio.Event] = web.AppKey("draining", asyncio.Event)
 #: The authenticated caller; set before the handler on routes with auth "token" or "socket".
 CALLER: web.RequestKey["Caller"] = web.RequestKey("caller")
+#: The address of the client from the PROXY header of its connection (web/proxy_protocol.py); not set without one.
+PROXIED_ADDRESS: web.RequestKey[str] = web.RequestKey("proxied_address", str)
 #: The request id, as in X-Request-Id and the error body.
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 #: The rate limiter's grants for this request, by quota name; they become the RateLimit headers. A later setter replaces an earlier one.

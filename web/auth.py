@@ -1,5 +1,6 @@
 """Authentication by bearer token or socket ticket, and the address of a client."""
 
+import asyncio
 import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -10,7 +11,7 @@ from aiohttp import web
 from vyry.accounts.account import Caller
 from vyry.errors import InvalidToken, Unauthorized
 from vyry.telemetry import log
-from web.app_keys import SERVICES, SETTINGS
+from web.app_keys import PROXIED_ADDRESS, SERVICES, SETTINGS
 
 
 _HOP: Final = re.compile(
@@ -37,9 +38,9 @@ async def authenticate_socket(request: web.Request) -> Caller:
 
 
 def client_address(request: web.Request) -> str:
-    """The client's address: the peer, or behind trusted proxies the right-most hop that is not one of them. Hops that a client adds itself are ignored."""
+    """The client's address: the peer (or the address in its PROXY header), or behind trusted proxies the right-most hop that is not one of them. Hops that a client adds itself are ignored."""
     settings = request.app[SETTINGS]
-    address = parse_address(request.remote or "") or ip_address("::1")
+    address = parse_address(request.get(PROXIED_ADDRESS) or request.remote or "") or ip_address("::1")
     for hop in reversed(_forwarded_hops(request, settings.forwarded_header)):
         if not any(address in network for network in settings.trusted_proxies):
             break
@@ -71,6 +72,14 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def peer_address(transport: asyncio.BaseTransport) -> str:
+    """The peer's address; empty if there is none."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return ""
+    return str(parse_address(peer[0].partition("%")[0]) or "")
 
 
 @lru_cache(maxsize=64)

@@ -6,11 +6,10 @@ an end to responses that the client does not read, and a response from a node at
 """
 
 import asyncio
-import resource
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,13 +23,15 @@ from vyry.errors import InvalidRequest, RateLimited, Unavailable, VyryError
 from vyry.kernel.ids import new_id
 from vyry.limits import network_key
 from vyry.telemetry import log
-from web.app_keys import SETTINGS, TIMEOUTS, Timeouts
-from web.auth import parse_address
+from web.app_keys import PROXIED_ADDRESS, SETTINGS, TIMEOUTS, Timeouts
+from web.auth import peer_address
 from web.middlewares import (
     error_response,
     internal_error_response,
     security_headers,
 )
+from web.open_files import connection_capacity
+from web.proxy_protocol import BACKLOG, ProxyListener, ProxyTerms, open_listening_sockets
 from web.websocket_frames import FrameReader, FrameValidator
 
 
@@ -50,7 +51,6 @@ MAX_HEADER_BYTES: Final = 8190
 MAX_HEADERS: Final = 99
 #: Seconds for requests under way when the node shuts down.
 SHUTDOWN_SECONDS: Final = 10
-_BACKLOG: Final = 1024
 #: File descriptors other than client connections: pools, logs, rejected connections.
 _RESERVED_FILES: Final = 150 + MAX_REJECTIONS
 
@@ -106,16 +106,22 @@ class BoundedServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         """A new connection."""
-        return ClientConnection(self, loop=self._loop, **self._kwargs)
+        return self.make_connection("")
+
+    def make_connection(self, proxied_address: str) -> RequestHandler:
+        """A new connection of a client whose address a proxy has named; empty for that of the connection itself."""
+        return ClientConnection(self, proxied_address, loop=self._loop, **self._kwargs)
 
 
 class ClientConnection(RequestHandler):
     """One connection of a client."""
 
-    __slots__ = ("_address", "_body", "_head_bytes", "_server", "_stall_timer")
+    __slots__ = ("_address", "_body", "_head_bytes", "_server", "_stall_timer", "proxied_address")
 
-    def __init__(self, server: BoundedServer, **more: Any) -> None:
+    def __init__(self, server: BoundedServer, proxied_address: str = "", **more: Any) -> None:
         super().__init__(server, **more)
+        #: From the PROXY header; empty without one.
+        self.proxied_address = proxied_address
         self._server = server
         self._head_bytes = 0
         self._address = ""
@@ -125,7 +131,7 @@ class ClientConnection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept the connection; beyond a limit, answer with an error or abort it."""
-        self._address = _peer_address(transport)
+        self._address = self.proxied_address or peer_address(transport)
         beyond_share = self._server.add_connection(self._address)
         if self._server.excess >= MAX_REJECTIONS or beyond_share >= MAX_REJECTIONS_PER_ADDRESS:
             cast("asyncio.Transport", transport).abort()
@@ -248,14 +254,6 @@ class ClientConnection(RequestHandler):
         return closing
 
 
-def _peer_address(transport: asyncio.BaseTransport) -> str:
-    """The peer's address; empty if there is none."""
-    peer = transport.get_extra_info("peername")
-    if not isinstance(peer, tuple):
-        return ""
-    return str(parse_address(peer[0].partition("%")[0]) or "")
-
-
 class _ClosingResponse(web.Response):
     """A response outside of the application. aiohttp runs no on_response_prepare for it, so it removes the Server header itself."""
 
@@ -273,15 +271,31 @@ async def serve_app(
     reuse_port: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[int]:
-    """Serve `app` on these addresses, over TLS only if `tls` is given. Yields the port; port 0 picks a free one (for one address)."""
-    runner = BoundedRunner(app)
-    await runner.setup()
-    try:
-        for host in (hosts,) if isinstance(hosts, str) else hosts:
-            await _BoundedSite(runner, host, port, reuse_port=reuse_port, backlog=_BACKLOG, ssl_context=tls).start()
+    """Serve `app` as `open_listeners` does; yields the port."""
+    async with open_listeners(app, hosts, port, reuse_port=reuse_port, tls=tls) as runner:
         yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
+
+
+@asynccontextmanager
+async def open_listeners(
+    app: web.Application,
+    hosts: str | Sequence[str],
+    port: int,
+    *,
+    reuse_port: bool = False,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator["BoundedRunner"]:
+    """Serve `app` on these addresses, over TLS only if `tls` is given; port 0 picks a free one (for one address). Requests under way finish at the end."""
+    async with AsyncExitStack() as stack:
+        runner = BoundedRunner(app)
+        if app[SETTINGS].proxy_protocol == "v2":
+            runner.tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.callback(runner.abort_waiting)
+        stack.push_async_callback(runner.cleanup)
+        await runner.setup()
+        for host in (hosts,) if isinstance(hosts, str) else hosts:
+            await _BoundedSite(runner, host, port, reuse_port=reuse_port, backlog=BACKLOG, ssl_context=tls).start()
+        yield runner
 
 
 class BoundedRunner(web.AppRunner):
@@ -294,6 +308,9 @@ class BoundedRunner(web.AppRunner):
         if not http_parser.HttpRequestParser.__module__.endswith("._http_parser"):
             raise RuntimeError("aiohttp runs without its C parser; the node relies on its strictness")
         self.timeouts = app.get(TIMEOUTS) or Timeouts()
+        #: Of the listeners for connections with a PROXY header; None where that is off.
+        self.tasks: asyncio.TaskGroup | None = None
+        self.proxy_listeners: list[ProxyListener] = []
         super().__init__(
             app,
             handle_signals=False,
@@ -307,19 +324,38 @@ class BoundedRunner(web.AppRunner):
             auto_decompress=False,
         )
 
+    def abort_waiting(self) -> None:
+        """Close the connections whose PROXY header is not complete."""
+        for each in self.proxy_listeners:
+            each.abort_waiting()
+
+    async def stop_listening(self) -> None:
+        """Refuse new connections; open ones are served as before. A balancer then tries another node at once."""
+        for site in list(self.sites):
+            await site.stop()
+
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         settings = self.app[SETTINGS]
+
+        def make_request(
+            message: RawRequestMessage, body: StreamReader, connection: ClientConnection, *more: Any
+        ) -> Any:
+            request = server.request_factory(message, body, connection, *more)
+            if connection.proxied_address:
+                request[PROXIED_ADDRESS] = connection.proxied_address
+            return request
+
         return BoundedServer(
             self.timeouts,
             ConnectionQuota(
-                connection_capacity(settings.max_connections),
+                connection_capacity(settings.max_connections, _RESERVED_FILES),
                 settings.max_connections_address if settings.limits == "on" else None,
                 settings.trusted_proxies,
             ),
             security_headers(settings.env),
             handler=server.request_handler,
-            request_factory=server.request_factory,
+            request_factory=make_request,
             loop=asyncio.get_running_loop(),
             debug=False,
             **self._kwargs,
@@ -334,6 +370,18 @@ class _BoundedSite(web.TCPSite):
         server, runner = self._runner.server, self._runner
         assert server is not None
         assert isinstance(runner, BoundedRunner)
+        if runner.tasks is not None:
+            terms = ProxyTerms(
+                trusted=runner.app[SETTINGS].trusted_proxies,
+                make_protocol=cast("BoundedServer", server).make_connection,
+                tls=self._ssl_context,
+                seconds=runner.timeouts.handshake,
+            )
+            opened = await open_listening_sockets(self._host, self._port, reuse_port=bool(self._reuse_port))
+            listener = ProxyListener(opened, terms, runner.tasks)
+            runner.proxy_listeners.append(listener)
+            self._server = cast("asyncio.AbstractServer", listener)
+            return
         self._server = await asyncio.get_running_loop().create_server(
             server,
             self._host,
@@ -343,13 +391,3 @@ class _BoundedSite(web.TCPSite):
             backlog=self._backlog,
             reuse_port=self._reuse_port,
         )
-
-
-def connection_capacity(connections: int) -> int:
-    """How many of `connections` the process can serve: raises its limit of open files as far as the system permits."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + _RESERVED_FILES
-    if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return max(1, min(connections, soft - _RESERVED_FILES))

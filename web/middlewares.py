@@ -12,8 +12,8 @@ from vyry import errors
 from vyry.accounts.account import Caller
 from vyry.kernel.ids import new_id
 from vyry.limits import REQUESTS, Grant, Quota, exhausted_grants
-from vyry.telemetry import log
-from web.app_keys import CALLER, GRANTS, REQUEST_ID, ROUTE, SERVICES, SETTINGS
+from vyry.telemetry import REQUEST_ERRORS, REQUEST_SECONDS, log
+from web.app_keys import CALLER, DRAINING, GRANTS, REQUEST_ID, ROUTE, SERVICES, SETTINGS
 from web.auth import authenticate, authenticate_socket
 from web.bodies import check_headers, read_body
 from web.route import Handler, Route
@@ -54,18 +54,28 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
         response = await _run_handler(request, handler, request_id)
         if request.writer.output_size and not response.prepared:
             raise ConnectionError("The handler failed after the response had started.")
-        if request.headers.get("Upgrade", "websocket").lower() != "websocket":
+        offers_other_protocol = request.headers.get("Upgrade", "websocket").lower() != "websocket"
+        if offers_other_protocol or request.app[DRAINING].is_set():
             # aiohttp 3.14 drops the bytes behind an offer of another protocol: the next request would be parsed from its middle.
+            # A stopping node sends the next request of this connection to another node.
             response.force_close()
-        write_log = log.info if response.status >= 400 else log.debug
-        write_log(
-            "request_finished",
-            method=request.method,
-            route=_route_path(request),
-            status=response.status,
-            milliseconds=round((time.perf_counter() - started) * 1000, 1),
-        )
+        _record_request(request, response.status, time.perf_counter() - started)
     return response
+
+
+def _record_request(request: web.Request, status: int, seconds: float) -> None:
+    """Count, time and log a finished request. An unknown method is no label: clients could invent any number."""
+    path = _route_path(request)
+    method = request[ROUTE].method if ROUTE in request else "-"
+    # What an upgraded request takes is the life of its socket.
+    if status != 101:
+        REQUEST_SECONDS.observe(seconds, method, path)
+    if status >= 400:
+        REQUEST_ERRORS.labels(method, path, str(status)).inc()
+    write_log = log.info if status >= 400 else log.debug
+    write_log(
+        "request_finished", method=request.method, route=path, status=status, milliseconds=round(seconds * 1000, 1)
+    )
 
 
 async def _run_handler(request: web.Request, handler: Handler, request_id: str) -> web.StreamResponse:

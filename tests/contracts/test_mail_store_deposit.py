@@ -166,3 +166,13 @@ async def test_unnumbered_mail_of_an_ended_mailbox_is_deleted(mail_harness: Mail
     assert [each.mailbox for each in deposited] == [ann]
     assert await mail_harness.registry.count_contents() == 1
     assert await mail_harness.upkeep_is_idle()
+
+
+async def test_mailboxes_with_entries_after_a_number_are_found(mail_harness: MailStoreHarness) -> None:
+    read, unread, empty = [await mail_harness.add_mailbox() for _ in range(3)]
+    await mail_harness.post(make_message(read), make_message(unread), make_message(unread))
+    await mail_harness.store.deposit([read, unread])
+
+    found = await mail_harness.store.find_ahead({read: 1, unread: 1, empty: 0, MailboxKey(1 << 40): 0})
+
+    assert (found, await mail_harness.store.find_ahead({})) == ([unread], [])

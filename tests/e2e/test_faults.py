@@ -144,9 +144,12 @@ async def test_no_broker_for_twenty_seconds(
     assert sum(web.metrics()["vyry_route_failures_total"] for web in running_cluster.webs) > 0
 
 
-async def test_a_web_node_leaves_politely(running_cluster: Cluster, steady_traffic: Traffic) -> None:
+async def test_a_planned_stop_of_a_web_node_keeps_no_device_away(
+    running_cluster: Cluster, steady_traffic: Traffic
+) -> None:
     web = running_cluster.webs[1]
     await steady_traffic.wait_for_progress(50)
+    steady_traffic.away_seconds.clear()
 
     began = asyncio.get_running_loop().time()
     await asyncio.to_thread(web.stop)
@@ -161,3 +164,4 @@ async def test_a_web_node_leaves_politely(running_cluster: Cluster, steady_traff
         steady_traffic.failure_counts["closed 1001"] > 0,
         took < 15,
     ) == (True, True, True)
+    assert max(steady_traffic.away_seconds) < 1

@@ -1,6 +1,7 @@
 """`vyry web --processes 2`: one port, two processes, one of which may die."""
 
 import asyncio
+import json
 import os
 import select
 import signal
@@ -70,6 +71,32 @@ async def test_two_processes_serve_one_port_and_outlive_each_other(
     assert len(before) == 2
     assert meanwhile == {200}
     assert bo.contents == [b"over whichever process"]
+
+
+def test_each_process_names_itself_and_keeps_its_admin_port(two_process_web: WebProcess) -> None:
+    heard(two_process_web, '"event":"admin_server_listening"', 2)
+
+    kill(pid_of(two_process_web, 1))
+    heard(two_process_web, '"event":"admin_server_listening"', 3)
+
+    lines = [json.loads(line) for line in two_process_web.log().splitlines()]
+    names = [each["node"].rpartition("/")[2] for each in lines if each["event"] == "starting"]
+    ports = [
+        (each["node"].rpartition("/")[2], each["port"]) for each in lines if each["event"] == "admin_server_listening"
+    ]
+    assert lines[0]["event"] == "starting"
+    assert {"DATABASE_URL", "VYRY_PROCESSES"} <= set(lines[0]["settings"])
+    assert two_process_web.environment["JWT_SECRET"] not in two_process_web.log()
+    assert sorted(names[1:]) == ["0", "1", "1"]
+    assert set(ports) == {("0", two_process_web.admin_port), ("1", two_process_web.admin_port + 1)}
+    assert all("node" in each for each in lines)
+
+
+def pid_of(web: WebProcess, number: int) -> int:
+    """The process id of a child by its number."""
+    lines = [json.loads(line) for line in web.log().splitlines()]
+    [pid] = [each["process"] for each in lines if each["event"] == "starting" and each["node"].endswith(f"/{number}")]
+    return int(pid)
 
 
 def test_told_to_stop_the_supervisor_and_its_processes_all_end_well(two_process_web: WebProcess) -> None:

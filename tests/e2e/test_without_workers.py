@@ -90,7 +90,7 @@ async def test_the_operator_sees_that_no_worker_lives(no_workers: Cluster, http:
     await until_known(no_workers)
     await until(is_named)
 
-    assert [web.metrics()["vyry_workers_alive"] for web in no_workers.webs] == [0, 0]
+    assert [web.metrics()["vyry_workers"] for web in no_workers.webs] == [0, 0]
 
 
 async def test_mail_for_a_device_that_is_away_is_deposited_by_the_node_that_took_it(

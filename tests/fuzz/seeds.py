@@ -31,6 +31,7 @@ from vyry.signal_protocol.primitives import SigningPair
 from vyry.signal_protocol.provisioning import GroupKey, Provisioning
 from vyry.signal_protocol.retries import Resync, Retry
 from vyry.signal_protocol.sender_keys import Distribution
+from web.proxy_protocol import SIGNATURE
 
 
 ID = "0198c2d4-7a00-7000-8000-000000000001"
@@ -82,6 +83,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         "path_name": [ID.encode(), b"127", b"007", ID.upper().encode()],
         "scalar": [b"aGVsbG8=", b"aGVsbG9=", b"2026-01-01T00:00:00.000Z", b"2026-02-30T00:00:00.000Z", ID.encode()],
         "socket_bytes": [_masked(WSMsgType.TEXT, each) for each in json_frames] + [b"\x88\x82abcd" + b"\x62\x8a", b"\x81\x00", b"\x01\x80abcd\x80\x80abcd"],
+        "proxy_header": _proxy_headers(),
         "access_token": [token.encode(), f"{token}=".encode(), b"eyJhbGciOiJub25lIn0.e30."],
         "signed_claims": [claims, claims.replace(b'"gen":1', b'"gen":true'), b"{}", b"[]"],
         "opaque_token": [b"Kq3v-Zz0123456789abcdefghijklmnopqrstuvwxyzA", b"\xed\xa0\x80", b""],
@@ -102,6 +104,22 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         **_of_the_protocol(),
         **client_seeds(),
     }  # fmt: skip
+
+
+def _proxy_headers() -> list[bytes]:
+    ports = b"\xd4\x31\x01\xbb"
+    rests = {
+        0x11: bytes([192, 0, 2, 1, 10, 0, 0, 1]) + ports,
+        0x21: bytes.fromhex("20010db8000000000000000000000007" + "fd00000000000000000000000000" + "0001") + ports,
+        0x31: b"/run/client".ljust(108, b"\0") + b"/run/node".ljust(108, b"\0"),
+        0x00: b"",
+    }
+    fields = b"\x04\x00\x03abc"
+    made = [
+        SIGNATURE + bytes([0x21, family]) + len(rest + fields).to_bytes(2, "big") + rest + fields
+        for family, rest in rests.items()
+    ]
+    return [*made, SIGNATURE + b"\x20\x00\x00\x00", b"PROXY TCP4 192.0.2.1 10.0.0.1 54321 443\r\n"]
 
 
 def _hints() -> list[bytes]:

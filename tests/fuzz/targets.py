@@ -21,6 +21,7 @@ TARGETS: Final[dict[str, Target]] = {
         wire_targets.path_name,
         wire_targets.scalar,
         wire_targets.socket_bytes,
+        wire_targets.proxy_header,
         domain_targets.access_token,
         domain_targets.signed_claims,
         domain_targets.opaque_token,

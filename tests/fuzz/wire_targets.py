@@ -15,6 +15,7 @@ from web.bodies import MAX_DEPTH, check_values, parse_json, path_device_id, path
 from web.live import reader
 from web.live.codec import JSON, MSGPACK, Codec
 from web.live.session import SocketSession
+from web.proxy_protocol import HEAD_BYTES, InvalidProxyHeader, parse_head, parse_source
 from web.routes import ROUTES
 from web.websocket_frames import FrameValidator
 from web.wire.frames import FRAMES
@@ -48,6 +49,19 @@ def slow_json(raw: bytes) -> object:
     value = json.loads(text, object_pairs_hook=_distinct, parse_constant=_refuse)
     _check_value(value, MAX_DEPTH)
     return value
+
+
+def proxy_header(raw: bytes) -> None:
+    """A PROXY header is refused, or names the address that stands at its place in the bytes, or none."""
+    try:
+        command, family, length = parse_head(raw[:HEAD_BYTES])
+        rest = raw[HEAD_BYTES : HEAD_BYTES + length]
+        if len(rest) < length:
+            return
+        source = parse_source(command, family, rest)
+    except InvalidProxyHeader:
+        return
+    assert source is None or rest.startswith(source.packed) or rest[12:].startswith(source.packed)
 
 
 def msgpack_value(raw: bytes) -> None:

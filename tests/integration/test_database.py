@@ -76,8 +76,21 @@ async def test_many_transactions_at_once_all_commit(url: str) -> None:
         assert await numbers() == list(range(60))
 
 
-async def test_a_wrong_statement_is_our_fault_and_not_called_an_outage(url: str) -> None:
-    async with opened(url):
+async def test_a_table_that_a_migration_will_add_is_an_outage(postgres: Postgres) -> None:
+    async with opened(postgres.url):
+        with pytest.raises(Unavailable, match="not migrated"):
+            async with database_guard():
+                await connection().execute_query("SELECT 1 FROM mailbox")
+
+
+@pytest.fixture(params=["postgres_url", "sqlite_url"])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(request.param)
+    return url
+
+
+async def test_a_wrong_statement_is_our_fault_and_not_called_an_outage(migrated_url: str) -> None:
+    async with opened(migrated_url):
         with pytest.raises(OperationalError):
             async with database_guard():
                 await connection().execute_query("SELECT nothing FROM nowhere")

@@ -3,18 +3,21 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 from uuid import uuid4
 
 import aiohttp
+import asyncpg
 import pytest
+from redis.asyncio import Redis as RedisClient
 
 from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Redis, free_port
 from vyry.kafka.topic import ensure_topic
 from vyry.mail.partitions import WORKER_LOST_SECONDS
 from vyry.mail.workers import WorkerIdentity
-from vyry.operator.admin_server import serve_admin
+from vyry.operator.admin_server import AdminSources, serve_admin
 from vyry.operator.health import CACHE_SECONDS, Health, probe
 from vyry.storage.database import open_database
 from vyry.storage.partition_models import WorkerRow
@@ -38,7 +41,8 @@ async def test_every_service_that_answers_is_up(
     async with open_database(postgres_url):
         await TortoiseWorkers().claim(WORKER)
 
-    found = await Health(postgres_url, redis_url, url).check()
+    async with aclosing(Health(postgres_url, redis_url, url)) as health:
+        found = await health.check()
 
     assert [(each.name, each.is_up, each.is_needed, each.problem) for each in found] == [
         ("database", True, True, ""), ("redis", True, False, ""), ("kafka", True, False, ""), ("workers", True, False, ""),
@@ -73,7 +77,8 @@ async def test_partitions_without_a_leader_are_counted() -> None:
 async def test_a_broker_without_the_topic_is_told_what_to_do(
     postgres_url: str, kafka_url: str, topic_prefix: str
 ) -> None:
-    found = await Health(postgres_url, None, f"{kafka_url}/{topic_prefix}").check()
+    async with aclosing(Health(postgres_url, None, f"{kafka_url}/{topic_prefix}")) as health:
+        found = await health.check()
 
     assert (found[1].is_up, "vyry migrate" in found[1].problem) == (False, True)
 
@@ -88,9 +93,9 @@ async def test_services_that_say_nothing_are_away_within_their_time(sqlite_url: 
     address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     began = time.monotonic()
 
-    found = await Health(
-        f"postgres://a:hunter2@{address}/b", f"redis://:hunter2@{address}", f"kafka://{address}"
-    ).check()
+    urls = f"postgres://a:hunter2@{address}/b", f"redis://:hunter2@{address}", f"kafka://{address}"
+    async with aclosing(Health(*urls)) as health:
+        found = await health.check()
 
     took = time.monotonic() - began
     silence.set()
@@ -104,7 +109,10 @@ async def test_metrics_and_readiness_follow_a_service_that_goes_and_comes(
     sqlite_url: str, http: aiohttp.ClientSession
 ) -> None:
     with Redis() as redis:
-        async with serve_admin("127.0.0.1", free_port(), Health(sqlite_url, redis.url)) as port:
+        async with (
+            aclosing(Health(sqlite_url, redis.url)) as health,
+            serve_admin("127.0.0.1", free_port(), AdminSources(health=health)) as port,
+        ):
             seen = []
             for act in (lambda: None, redis.stop, redis.start):
                 await asyncio.to_thread(act)
@@ -130,13 +138,54 @@ async def test_however_many_ask_the_services_are_asked_once_a_second(sqlite_url:
     assert all(each is answers[0] for each in answers)
 
 
+async def test_scrapes_keep_their_connections(postgres_url: str, redis_url: str) -> None:
+    async with aclosing(Health(postgres_url, redis_url)) as health, RedisClient.from_url(redis_url) as redis:
+        await health.check()
+        opened = await redis_connections(redis), await postgres_session(postgres_url)
+
+        for _ in range(3):
+            await asyncio.sleep(CACHE_SECONDS)
+            assert all(each.is_up for each in await health.check())
+
+        assert (await redis_connections(redis), await postgres_session(postgres_url)) == opened
+
+
+async def redis_connections(redis: RedisClient) -> int:
+    """The number of connections that Redis has accepted so far."""
+    return int((await redis.info("stats"))["total_connections_received"])
+
+
+async def postgres_session(url: str) -> int:
+    """The process of the probes' only session."""
+    connection = await asyncpg.connect(url)
+    try:
+        return int(
+            await connection.fetchval(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    finally:
+        await connection.close()
+
+
+async def test_a_node_that_stops_says_so_to_the_operator_too(sqlite_url: str) -> None:
+    health = Health(sqlite_url)
+    await health.check()
+
+    health.is_stopping = True
+
+    assert [(each.name, each.is_up, each.problem) for each in await health.check()][1:] == [
+        ("node", False, "it is stopping")
+    ]
+
+
 async def test_a_second_process_takes_the_next_port(sqlite_url: str) -> None:
     health = Health(sqlite_url)
     first_choice = free_port()
 
     async with (
-        serve_admin("127.0.0.1", first_choice, health) as first,
-        serve_admin("127.0.0.1", first_choice, health) as second,
+        serve_admin("127.0.0.1", first_choice, AdminSources(health=health)) as first,
+        serve_admin("127.0.0.1", first_choice, AdminSources(health=health)) as second,
     ):
         assert first == first_choice
         assert second > first
@@ -156,7 +205,7 @@ async def test_a_second_process_takes_the_next_port(sqlite_url: str) -> None:
 async def test_the_operators_listener_answers_its_own_host_only(
     sqlite_url: str, http: aiohttp.ClientSession, host: str, status: int
 ) -> None:
-    async with serve_admin("127.0.0.1", free_port(), Health(sqlite_url)) as port:
+    async with serve_admin("127.0.0.1", free_port(), AdminSources(health=Health(sqlite_url))) as port:
         for path in ("/metrics", "/ready", "/unknown"):
             async with http.get(
                 f"http://127.0.0.1:{port}{path}", headers={"Host": host.replace("PORT", str(port))}

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import re
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -17,16 +19,22 @@ from tortoise.utils import generate_schema_for_client
 
 from scripts.services import Postgres
 from tests.support.databases import database_url, temporary_database
+from tests.support.operator_node import OperatorNode
 from tests.support.paths import ROOT
 from vyry.errors import SchemaTooOld, Unavailable
-from vyry.storage.database import tortoise_config
-from vyry.storage.migrator import applied_migrations, migrate, pending_migrations, rollback
+from vyry.storage.database import connection, open_database, tortoise_config
+from vyry.storage.migrator import CONTRACT, applied_migrations, migrate, pending_migrations, rollback
 
 
 MIGRATIONS = sorted(path for path in (ROOT / "migrations").glob("[0-9]*.py"))
 NAMES = [path.stem for path in MIGRATIONS]
 MIGRATE = (
     "import asyncio, sys; from vyry.storage.migrator import migrate; print(len(asyncio.run(migrate(sys.argv[1]))))"
+)
+#: What an older release does not survive.
+TAKES_AWAY = re.compile(
+    r"\bDROP\s+(TABLE|COLUMN|VIEW)\b|\bRENAME\b|\bALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE\b|\bSET\s+NOT\s+NULL\b|\bTRUNCATE\b",
+    re.IGNORECASE,
 )
 #: The columns, then the keys and unique sets, of every table.
 COLUMNS = {
@@ -118,11 +126,13 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
 
 
 @pytest.mark.parametrize("words", [["start"], ["migrate"], ["check"], ["rollback", "--yes"]], ids=" ".join)
-async def test_a_schema_newer_than_the_program_is_refused_in_one_line(tmp_path: Path, words: list[str]) -> None:
+async def test_a_schema_that_lost_what_this_release_needs_is_refused_in_one_line(
+    tmp_path: Path, words: list[str]
+) -> None:
     await migrate(f"sqlite://{tmp_path / 'vyry.db'}")
     with closing(sqlite3.connect(tmp_path / "vyry.db")) as file, file:
         file.execute(
-            "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('vyry', '9999_later', '2030-01-01')"
+            "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('vyry', '9999_contract_later', '2030-01-01')"
         )
     before = (tmp_path / "vyry.db").read_bytes()
 
@@ -136,10 +146,68 @@ async def test_a_schema_newer_than_the_program_is_refused_in_one_line(tmp_path: 
         check=False,
     )
 
-    told = [line for line in (done.stdout + done.stderr).splitlines() if "9999_later" in line]
+    told = [line for line in (done.stdout + done.stderr).splitlines() if "9999_contract_later" in line]
     assert (done.returncode, len(told)) == (1, 1)
     assert "newer release of Vyry" in told[0]
     assert (tmp_path / "vyry.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["migrate"], 0, "The schema has 9999_later of a newer release. This release runs on it."),
+        (["check"], 0, "9999_later of a newer release; this release runs on that schema."),
+        (["audit"], 0, ""),
+        (["rollback", "--yes"], 1, "The newest migration, 9999_later, is of a newer release of Vyry, and only that"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_a_schema_that_a_newer_release_only_expanded_is_used(
+    empty_url: str, tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    await migrate(empty_url)
+    async with opened(empty_url) as database:
+        await database.execute_query(
+            "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('vyry', '9999_later', '2030-01-01')"
+        )
+    node = OperatorNode(empty_url, tmp_path, {})
+
+    done = await asyncio.to_thread(node.run, *words)
+
+    assert (done.code, said in done.out + done.err) == (code, True), done
+    assert "9999_later" in await applied_migrations(empty_url)
+
+
+async def test_a_rollback_keeps_a_copy_and_waits_for_the_end_of_all_nodes(empty_url: str, tmp_path: Path) -> None:
+    node = OperatorNode(empty_url, tmp_path, {})
+    assert (await asyncio.to_thread(node.run, "migrate")).code == 0
+    async with open_database(empty_url):
+        # A connection is opened by the first statement.
+        await connection().execute_query("SELECT 1")
+        refused = await asyncio.to_thread(node.run, "rollback", "--yes")
+    applied = await applied_migrations(empty_url)
+
+    done = await asyncio.to_thread(node.run, "rollback", "--yes")
+
+    copy = done.out.partition("copy: ")[2].splitlines()[0]
+    assert (refused.code, "stop every process of Vyry first" in refused.err, applied) == (3, True, NAMES)
+    assert (done.code, await applied_migrations(empty_url)) == (0, NAMES[:-1])
+    start = b"SQLit" if empty_url.startswith("sqlite") else b"PGDMP"
+    assert look_at(Path(copy)) == (0o600, tmp_path, start)
+
+
+def look_at(copy: Path) -> tuple[int, Path, bytes]:
+    """Mode, folder and first bytes."""
+    return stat.S_IMODE(copy.stat().st_mode), copy.parent, copy.read_bytes()[:5]
+
+
+def test_a_step_after_the_first_only_adds_unless_its_name_says_contract() -> None:
+    steps = [path for path in (ROOT / "migrations").glob("[0-9]*.sql") if not path.name.startswith("0001")]
+    names = {path.name[:4]: path.stem for path in MIGRATIONS}
+
+    taking = [path.name for path in steps if TAKES_AWAY.search(path.read_text()) and "_drop" not in path.name]
+
+    assert [name for name in taking if CONTRACT not in names[name[:4]]] == []
 
 
 async def test_looking_changes_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from tests.support.databases import database_url, temporary_database
 from tests.support.following_workers import FollowingWorkers
 from vyry.cli.main import main
 from vyry.kafka.topic import ensure_topic
-from vyry.storage.database import open_database
+from vyry.kafka.url import topic_name
+from vyry.storage import partitions
+from vyry.storage.database import connection, open_database
 from vyry.storage.partition_models import PartitionPlanRow, PartitionRow, WorkerRow
 from vyry.storage.partitions import PartitionStore
 
@@ -23,6 +25,9 @@ from vyry.storage.partitions import PartitionStore
 Captured = pytest.CaptureFixture[str]
 Run = Callable[..., tuple[str, str]]
 NAMES = ("w0", "w1", "w2")
+_ENVELOPE = """
+    INSERT INTO envelope (id, mailbox, content, digest, size, lane, accepted_at, expires_at)
+    VALUES ($1, $2, 1, '', 100, 0, clock_timestamp() - interval '2 seconds', clock_timestamp() + interval '1 day')"""
 
 
 def in_database(url: str, work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -51,12 +56,12 @@ def shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.Fixtu
 
 
 @pytest.fixture
-def workers(postgres_url: str) -> FollowingWorkers:
+def workers(postgres_url: str, kafka: str) -> FollowingWorkers:
     """Three workers with two of six partitions each, whose heartbeat stays recent however slow the machine is."""
     found = FollowingWorkers(NAMES)
 
     async def start() -> None:
-        await PartitionStore().create_map(6, "vyry-mailbags")
+        await PartitionStore().create_map(6, topic_name(kafka))
         await found.join()
         await WorkerRow.all().update(heartbeat_at=F("heartbeat_at") + timedelta(minutes=5))
 
@@ -201,14 +206,25 @@ def test_a_worker_that_joins_makes_a_plan_void(workers: FollowingWorkers, run: R
     assert "worker w3 has joined" in run("apply", state_id, code=3)[1]
 
 
-def test_a_topic_with_fewer_partitions_is_refused(
+def test_the_topic_of_another_installation_is_refused(
     workers: FollowingWorkers, run: Run, kafka_url: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = f"{kafka_url}/{topic_prefix}-other"
-    asyncio.run(ensure_topic(other, 4))
     monkeypatch.setenv("KAFKA_URL", other)
 
-    assert "The topic has 4 partitions, and the database expects 6" in run("plan", "grow", "8", code=3)[1]
+    assert "run `vyry migrate`" in run("plan", "move", "0", "--to", "w2", code=3)[1]
+    asyncio.run(ensure_topic(other, 6))
+    assert f"KAFKA_URL names the topic {topic_name(other)}" in run("plan", "grow", "8", code=3)[1]
+
+
+def test_partitions_that_the_topic_lacks_stop_moves_until_they_are_added(
+    workers: FollowingWorkers, run: Run, postgres_url: str
+) -> None:
+    in_database(postgres_url, lambda: PartitionStore().grow(8))
+
+    line = "has 6 partitions, and the database spreads mailboxes over 8: run `vyry partitions plan grow 8`."
+    assert line in run("plan", "move", "0", "--to", "w2", code=3)[1]
+    assert "To apply this plan" in run("plan", "grow", "8")[0]
 
 
 def test_a_kafka_that_is_down_is_named(workers: FollowingWorkers, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,3 +263,25 @@ def test_a_node_that_runs_alone_refuses_to_move_anything(
     monkeypatch.delenv("KAFKA_URL")
 
     assert "A node of `vyry start` has one worker" in run(*words, code=3)[1]
+
+
+async def test_waiting_mail_is_counted_by_partition_up_to_a_limit(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_database(postgres_url):
+        await PartitionStore().create_map(4, "vyry-mailbags")
+        for number, mailbox in enumerate((1, 1, 5, 2)):
+            await connection().execute_query(_ENVELOPE, [number, mailbox])
+
+        found = await PartitionStore().read_cluster()
+        assert [(each.mailboxes_waiting, each.bytes_waiting) for each in found.partitions] == [
+            (0, 0),
+            (2, 300),
+            (1, 100),
+            (0, 0),
+        ]
+        assert found.partitions[1].oldest_seconds > 1
+        assert found.is_count_complete
+
+        monkeypatch.setattr(partitions, "_MAX_WAITING", 2)
+        assert not (await PartitionStore().read_cluster()).is_count_complete

@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.following_workers import FollowingWorkers, open_following_workers
 from vyry.accounts.events import OperatorAction
-from vyry.kafka.topic import ensure_topic
-from vyry.kafka.topic_partitions import count_partitions
+from vyry.kafka.topic import ensure_topic, read_topic
 from vyry.mail.partitions import Cluster
 from vyry.operator.audit import read_acts
 from vyry.operator.partitions import applying, changes
@@ -204,18 +203,20 @@ async def test_a_grown_topic_has_workers_for_all_partitions(
 ) -> None:
     url = f"{kafka_url}/{topic_prefix}"
     await ensure_topic(url, 6)
-    plan = await planned(PlanKind.GROW, lambda cluster: plan_grow(cluster, 9), partitions=9)
+    plan = await planned(PlanKind.GROW, lambda cluster: plan_grow(cluster, 9, 6), partitions=9)
 
     await applied(plan, kafka=url)
 
-    assert await count_partitions(url) == 9
+    topic = await read_topic(url)
+    assert topic is not None
+    assert topic.partitions == 9
     found = await changes.read_cluster()
     assert (found.generation, len(found.partitions)) == (2, 9)
     assert None not in await owners()
 
 
 async def test_a_grown_topic_cannot_be_aborted(workers: FollowingWorkers) -> None:
-    plan = await planned(PlanKind.GROW, lambda cluster: plan_grow(cluster, 9), partitions=9)
+    plan = await planned(PlanKind.GROW, lambda cluster: plan_grow(cluster, 9, 6), partitions=9)
     await changes.start_plan(plan.state_id, ACT)
     await changes.raise_generation(9)
 

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 
 from tests.support.recording_listener import RecordingListener
 from vyry.kernel.ids import MailboxKey
@@ -167,6 +168,56 @@ async def test_a_stalled_redis_holds_nobody_up_and_rings_come_late(nodes: tuple[
     assert held == set()
     assert time.monotonic() - began < 3.0
     assert await there.heard.next_event() == ("notify", {ANN})
+
+
+async def test_hints_are_in_doubt_while_redis_stalls_and_a_little_longer(
+    nodes: tuple[Node, Node], redis_url: str
+) -> None:
+    bell = nodes[0].bell
+    await wait_for(lambda: not bell.is_in_doubt, 5)
+    async with Redis.from_url(redis_url) as redis:
+        await redis.client_pause(2000)
+
+    noticed = await wait_for(lambda: bell.is_in_doubt, 5)
+    settled = await wait_for(lambda: not bell.is_in_doubt, 10)
+
+    assert noticed < 0.7
+    assert 2.0 + redis_module.SETTLE_SECONDS < noticed + settled < 6
+
+
+async def test_a_channel_that_is_silently_dead_puts_hints_in_doubt_within_a_second(
+    nodes: tuple[Node, Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bell = nodes[0].bell
+    await wait_for(lambda: not bell.is_in_doubt, 5)
+
+    async def swallow(*_: object, **__: object) -> None:
+        """A ping that is lost on the way."""
+
+    monkeypatch.setattr(PubSub, "ping", swallow)
+
+    assert await wait_for(lambda: bell.is_in_doubt, 5) < 1.0
+
+
+async def test_forgotten_mailboxes_are_announced_within_a_second(nodes: tuple[Node, Node], redis_url: str) -> None:
+    _, there = nodes
+    await there.bell.register_socket(ANN, 1)
+    began = time.monotonic()
+
+    async with Redis.from_url(redis_url) as redis:
+        await redis.flushall()
+    assert await there.heard.next_event() == ("gap",)
+
+    assert time.monotonic() - began < 0.8
+
+
+async def wait_for(claim: Callable[[], bool], seconds: float) -> float:
+    """Wait until this is true; returns how long it took."""
+    began = time.monotonic()
+    async with asyncio.timeout(seconds):
+        while not claim():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.01)
+    return time.monotonic() - began
 
 
 async def test_a_hello_during_a_stall_is_announced_when_redis_is_back(

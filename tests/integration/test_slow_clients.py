@@ -15,7 +15,8 @@ from vyry.settings.settings import Role, load_settings
 from web.app import build_rest_app
 from web.app_keys import Timeouts
 from web.bodies import json_response, read_body
-from web.connection import MAX_HEAD_BYTES, connection_capacity, serve_app
+from web.connection import MAX_HEAD_BYTES, serve_app
+from web.open_files import connection_capacity
 from web.route import Route
 from web.wire.shapes import Nothing
 
@@ -226,5 +227,5 @@ async def test_what_comes_beyond_a_full_node_is_cut(open_node: Open, monkeypatch
 
 
 def test_a_node_holds_no_more_connections_than_it_may_have_files() -> None:
-    assert connection_capacity(10) == 10
-    assert 1_000 < connection_capacity(1 << 40) < 1 << 40
+    assert connection_capacity(10, 250) == 10
+    assert 1_000 < connection_capacity(1 << 40, 250) < 1 << 40

@@ -40,7 +40,7 @@ async def slow(device: Device, path: str) -> TusResponse | None:
 
 async def test_fifty_slow_uploads_give_way_and_go_on_where_they_were(sqlite_node_server: NodeServer) -> None:
     clock = Clock()
-    slots = sqlite_node_server.services.attachments.service._uploads = Slots(50, 10, reserved=5, clock=clock)
+    slots = sqlite_node_server.services.attachments.service.uploads = Slots(50, 10, reserved=5, clock=clock)
     people = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(6)]
     paths = [(person, await create_upload(person, LARGE)) for person in people[:5] for _ in range(9)]
     tasks = [asyncio.create_task(slow(person, path)) for person, path in paths]
@@ -62,7 +62,7 @@ async def test_fifty_slow_uploads_give_way_and_go_on_where_they_were(sqlite_node
 
 async def test_downloads_of_who_holds_more_places_give_way(sqlite_node_server: NodeServer) -> None:
     clock = Clock()
-    slots = sqlite_node_server.services.attachments.service._downloads = Slots(2, 2, clock=clock)
+    slots = sqlite_node_server.services.attachments.service.downloads = Slots(2, 2, clock=clock)
     ann, bo = [await sqlite_node_server.node.sign_up(with_keys=False) for _ in range(2)]
     path = await upload_file(ann, bytes(24 << 20))
     url, token = f"{ann.node.url}{path}", {"Authorization": f"Bearer {ann.token}"}

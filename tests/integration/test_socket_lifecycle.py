@@ -1,9 +1,11 @@
 """How a socket lives and ends: heartbeat, silence, tokens, slow readers and the node's goodbye. Time is short here: the pace is the test's."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +17,7 @@ from tests.support.node_server import NodeBackends, NodeServer, open_node_server
 from tests.support.rest_device import Device, RequestRefused
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import NoSockets
-from web.live.hub import SOCKET_TIMEOUTS, SocketTimeouts
+from web.live.hub import RECONNECTS_PER_SECOND, SOCKET_TIMEOUTS, SocketTimeouts
 
 
 Opener = Callable[[SocketTimeouts], AbstractAsyncContextManager[NodeServer]]
@@ -52,8 +54,7 @@ def test_the_pace_is_as_promised() -> None:
         SOCKET_TIMEOUTS.hello,
         SOCKET_TIMEOUTS.ping_after,
         SOCKET_TIMEOUTS.close_after,
-        SOCKET_TIMEOUTS.reconnect_spread,
-    ) == (10, 20, 30, 10)
+    ) == (10, 20, 30)
 
 
 async def test_who_says_no_hello_is_closed(opened: Opener) -> None:
@@ -166,23 +167,44 @@ class UnawareNode(NoSockets):
         return set()
 
 
-async def test_a_draining_node_says_goodbye_and_takes_nobody_new(opened: Opener) -> None:
+async def test_a_draining_node_ends_its_sockets_one_by_one_and_takes_no_new_one(opened: Opener) -> None:
     async with opened(SOCKET_TIMEOUTS) as house:
         people = [await house.node.sign_up(with_keys=False) for _ in range(5)]
         lines = [await DeviceSocket.connect_and_resume(person, codec="json") for person in people]
+        ends = [asyncio.create_task(ended_at(line)) for line in lines]
 
         async with asyncio.timeout(10):
-            await house.socket_hub.drain()
+            await house.socket_hub.drain(2.0)
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await DeviceSocket.connect(people[0])
 
-        goodbyes = [line.frames.get_nowait() for line in lines]
-        assert {goodbye["type"] for goodbye in goodbyes} == {"goodbye"}
-        waits = [goodbye["payload"]["retryAfterSeconds"] for goodbye in goodbyes]
-        assert all(0 <= wait <= 10 for wait in waits)
-        assert len(set(waits)) > 1
-        assert [await line.wait_closed(5) for line in lines] == [1001] * 5
+        moments = [await end for end in ends]
+        pauses = [later - earlier for earlier, later in pairwise(moments)]
+        assert all(0.2 < pause < 0.8 for pause in pauses)
         assert refused.value.status == 503
+
+
+async def test_a_device_is_asked_to_come_back_at_once_or_at_its_turn(opened: Opener) -> None:
+    async with opened(SOCKET_TIMEOUTS) as house:
+        people = [await house.node.sign_up(with_keys=False) for _ in range(10)]
+        lines = [await DeviceSocket.connect_and_resume(person, codec="json") for person in people]
+
+        async with asyncio.timeout(10):
+            await house.socket_hub.drain(0.0)
+        goodbyes = [line.frames.get_nowait() for line in lines]
+
+        waits = [goodbye["payload"]["retryAfterSeconds"] for goodbye in goodbyes]
+        assert {goodbye["type"] for goodbye in goodbyes} == {"goodbye"}
+        assert [await line.wait_closed(5) for line in lines] == [1001] * 10
+        assert (waits[0], waits) == (0, sorted(waits))
+        assert 0 < waits[-1] <= 9 / RECONNECTS_PER_SECOND
+
+
+async def ended_at(line: DeviceSocket) -> float:
+    """When the socket was closed by a stopping node that asked its device to come back at once."""
+    assert await line.wait_closed(10) == 1001
+    assert line.frames.get_nowait()["payload"] == {"reason": "shutdown", "retryAfterSeconds": 0}
+    return time.monotonic()
 
 
 async def test_posts_under_way_are_answered_before_the_socket_closes(opened: Opener) -> None:

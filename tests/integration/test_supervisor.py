@@ -16,20 +16,21 @@ from tests.support.paths import ROOT
 
 PROGRAM = """
 import asyncio, os, sys
+from functools import partial
 from vyry.cli.process import run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.telemetry import configure_logging
 
-async def serve(stop):
-    os.write(1, b"%d\\n" % os.getpid())
+async def serve(number, stop):
+    os.write(1, b"%d %d\\n" % (number, os.getpid()))
     await stop.wait()
 
 configure_logging()
 
-def child(parent):
-    return run_process(serve, parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
+def child(parent, number):
+    return run_process(partial(serve, number), parent=parent) if len(sys.argv) == 1 else int(sys.argv[1])
 
-sys.exit(Supervisor(child, 3, *map(float, sys.argv[2:])).run())
+sys.exit(Supervisor(child, 3, 17.0, *map(float, sys.argv[2:])).run())
 """
 
 
@@ -55,8 +56,13 @@ class Supervised:
 
     def child(self) -> int:
         """The next child that says it is up."""
+        return self.numbered_child()[1]
+
+    def numbered_child(self) -> tuple[int, int]:
+        """The number and the process id of the next child that says it is up."""
         assert self.process.stdout
-        return int(self.process.stdout.readline())
+        number, pid = map(int, self.process.stdout.readline().split())
+        return number, pid
 
 
 @pytest.fixture
@@ -87,6 +93,14 @@ def test_a_child_that_dies_is_replaced(supervised: Supervised) -> None:
     os.kill(children[0], signal.SIGKILL)
 
     assert supervised.child() not in children
+
+
+def test_a_replacement_has_the_number_of_the_child_that_died(supervised: Supervised) -> None:
+    children = dict(supervised.numbered_child() for _ in range(3))
+
+    os.kill(children[1], signal.SIGKILL)
+
+    assert (sorted(children), supervised.numbered_child()[0]) == ([0, 1, 2], 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -137,6 +137,7 @@ class InboxHarness:
 def open_inbox(folder: Path) -> Iterator[InboxHarness]:
     """A registered device whose mailbox is empty."""
     with Store(folder / "vyry.db", bytes(32)) as opened:
-        me, _ = PrekeyPublisher(opened).make_key_set(LocalDevice.generate(uuid4(), 1), NOW)
-        replace(me, point=MailboxPosition.initial(UUID(int=1))).save(opened)
+        with opened.transaction():
+            me, _ = PrekeyPublisher(opened).make_key_set(LocalDevice.generate(uuid4(), 1), NOW)
+            replace(me, point=MailboxPosition.initial(UUID(int=1))).save(opened)
         yield InboxHarness(opened)

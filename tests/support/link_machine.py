@@ -1,6 +1,5 @@
 """Any history of links against a model of a few lines: two accounts with two devices each, links at every stage, time, ends and stolen tokens."""
 
-import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from tests.support.fake_clock import NOON
 from tests.support.link_harness import LinkHarness, make_approval, make_scan, open_link_harness
+from tests.support.step_runner import StepRunner
 from vyry.accounts.account import Caller
 from vyry.devices.links import LinkStatus, NewLink
 from vyry.errors import AlreadyUsed, DeviceLimit, Forbidden, InvalidToken, NotFound, VyryError
@@ -39,7 +39,7 @@ class LinkMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
+        self.runner = StepRunner()
         self.now = NOON
         self.expected_links: dict[UUID, ExpectedLink] = {}
         self.ended: set[UUID] = set()

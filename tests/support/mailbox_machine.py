@@ -18,6 +18,7 @@ from tests.fakes.mail import MemoryMailStore
 from tests.support.fake_clock import FakeClock
 from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, RowRegistry, make_message, open_store
 from tests.support.mailbox_model import CAPS, ENTRIES, ModelReader, Send, audit, audit_capacity, audit_fan_out
+from tests.support.step_runner import StepRunner
 from vyry.errors import StaleHead
 from vyry.kernel.ids import UserId
 from vyry.mail.envelope import Envelope, Lane
@@ -42,7 +43,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.runner = asyncio.Runner()
+        self.runner = StepRunner()
         self.stack = AsyncExitStack()
         self.connection = AsyncExitStack()
         self.sends: list[Send] = []

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from tests.support.account_harness import open_stores
 from tests.support.fake_clock import FakeClock
+from tests.support.step_runner import StepRunner
 from vyry.accounts import otp_limits as sending
 from vyry.accounts.otp import Channel, OneTimeCodes, OtpMessage, OtpOptions, OtpStore, Purpose, SendFailed, SentCode
 from vyry.accounts.otp_limits import OtpLimits, Tariff
@@ -83,7 +84,7 @@ class OtpMachine(RuleBasedStateMachine):
     @initialize()
     def set_up(self) -> None:
         sending.BREAKER_CODES = BREAKER  # type: ignore[misc]  # lives are too short for fifty
-        self.loop, self.stack = asyncio.Runner(), AsyncExitStack()
+        self.loop, self.stack = StepRunner(), AsyncExitStack()
         self.clock, self.sender, self.pepper = FakeClock(), FailingOtpSender(), Pepper(b"p" * 32)
         self.store: OtpStore = self.loop.run(self.stack.enter_async_context(open_stores(self.fresh_url()))).otp
         self.node = self.restart_node()

@@ -5,9 +5,9 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
-from scripts.nodes import AllInOneProcess
 from tests.support.rest_device import unused_number
 from vyry.client.api.client import Client, Profile
 from vyry.client.api.sign_up import ReadInput
@@ -16,8 +16,18 @@ from vyry.client.store.events import (
 )
 
 
+class SignUpNode(Protocol):
+    """Where clients talk to, and where its codes are written."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def otp_file(self) -> Path: ...
+
+
 async def register(
-    client: Client, node: AllInOneProcess, number: str | None = None, read_pin: ReadInput | None = None
+    client: Client, node: SignUpNode, number: str | None = None, read_pin: ReadInput | None = None
 ) -> UUID:
     number = number or unused_number()
 
@@ -31,7 +41,7 @@ async def register(
 
 
 @asynccontextmanager
-async def open_client(node: AllInOneProcess, folder: Path) -> AsyncIterator[Client]:
+async def open_client(node: SignUpNode, folder: Path) -> AsyncIterator[Client]:
     async with Client.open(Profile(folder, node.url)) as client:
         yield client
 
@@ -80,7 +90,7 @@ async def link_clients(device: Client, new: Client) -> tuple[str, str]:
 
 
 @asynccontextmanager
-async def pair(all_in_one: AllInOneProcess, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID]]:
+async def pair(all_in_one: SignUpNode, folder: Path) -> AsyncIterator[tuple[Client, Client, UUID]]:
     """Two people who are both connected, and their conversation."""
     async with open_client(all_in_one, folder / "ann") as ann, open_client(all_in_one, folder / "bo") as bo:
         await register(ann, all_in_one)

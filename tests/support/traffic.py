@@ -39,6 +39,9 @@ class TrafficDevice:
         self.socket: DeviceSocket | None = None
         #: How long this device keeps a connection before it goes away by itself.
         self.connection_seconds = 3600.0
+        self.pause_seconds = PAUSE_SECONDS
+        self._lost_at: float | None = None
+        self._reconnect_after = 0.0
         self._urls = itertools.cycle(urls)
         self._traffic = traffic
         self._codec: Codec = "json" if len(traffic.devices) % 2 else "msgpack"
@@ -53,6 +56,10 @@ class TrafficDevice:
                 await asyncio.sleep(0.2)
             finally:
                 self.socket = None
+                if self._lost_at is None:
+                    self._lost_at = time.monotonic()
+            await asyncio.sleep(self._reconnect_after)
+            self._reconnect_after = 0.0
 
     async def _one_connection(self, url: str) -> None:
         line = await DeviceSocket.connect(self.device, url, self._codec)
@@ -62,6 +69,9 @@ class TrafficDevice:
         line.on_frame = functools.partial(self._watch, number)
         try:
             await line.resume()
+            if self._lost_at is not None:
+                self._traffic.away_seconds.append(time.monotonic() - self._lost_at)
+                self._lost_at = None
             self.socket = line
             await line.wait_closed(self.connection_seconds)
             self._traffic.failure_counts[f"closed {line.ws.close_code}"] += 1
@@ -80,6 +90,7 @@ class TrafficDevice:
             history.acknowledgements.append(Acknowledgement(device=self.name, connection=connection, seq=seq, at=now))
         elif frame["type"] == "goodbye":
             self._traffic.failure_counts["goodbye"] += 1
+            self._reconnect_after = frame["payload"]["retryAfterSeconds"]
         self._traffic.notify_waiters()
 
     async def post_continuously(self) -> None:
@@ -92,7 +103,7 @@ class TrafficDevice:
             await self._until_decided(body, content, peer, by_socket=number % 2 == 0)
             if number % 20 == 19:
                 await self._until_decided(body, content, peer, by_socket=False)
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self.pause_seconds)
 
     async def _until_decided(self, body: Body, content: bytes, peer: Device, *, by_socket: bool) -> None:
         for tries in itertools.count():
@@ -151,6 +162,8 @@ class Traffic:
         self.devices: list[TrafficDevice] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.is_stopping = asyncio.Event()
+        #: How long devices were without a socket, each time.
+        self.away_seconds: list[float] = []
         self.accepted = 0
         self._news = asyncio.Event()
 
@@ -205,7 +218,9 @@ class Traffic:
 
 
 @asynccontextmanager
-async def traffic(nodes: Sequence[NodeClient], mark: str, devices: int = 8) -> AsyncIterator[Traffic]:
+async def traffic(
+    nodes: Sequence[NodeClient], mark: str, devices: int = 8, pause_seconds: float = PAUSE_SECONDS
+) -> AsyncIterator[Traffic]:
     """Devices in a ring, each talking to the next two; every fourth goes away by itself now and then."""
     made = Traffic(mark)
     for number in range(devices):
@@ -213,6 +228,7 @@ async def traffic(nodes: Sequence[NodeClient], mark: str, devices: int = 8) -> A
         urls = [node.url for node in nodes[number % len(nodes) :]] + [node.url for node in nodes[: number % len(nodes)]]
         made.devices.append(TrafficDevice(device, urls, made))
     for number, talker in enumerate(made.devices):
+        talker.pause_seconds = pause_seconds
         talker.connection_seconds = 1.5 if number % 4 == 3 else 3600
         for step in (1, 2):
             peer = made.devices[(number + step) % devices].device

@@ -319,12 +319,13 @@ class CountedHasher:
     """PinHasher that counts each acquired slot as one check; a refused request does not count."""
 
     def __init__(self, hasher: PinHasher, buckets: BucketLimiter) -> None:
-        self._hasher = hasher
+        #: The hasher whose slots are counted.
+        self.hasher = hasher
         self._buckets = buckets
 
     def check_capacity(self, guesser: Guesser) -> None:
         """See PinHasher."""
-        self._hasher.check_capacity(guesser)
+        self.hasher.check_capacity(guesser)
 
     @asynccontextmanager
     async def acquire_slot(self, guesser: Guesser) -> AsyncIterator[HashingSlot]:
@@ -332,9 +333,9 @@ class CountedHasher:
         subject = _subject(guesser)
         # Without a check left, the quota refuses: its wait is the longer one.
         if self._buckets.peek(PIN_CHECKS, subject).remaining:
-            self._hasher.check_capacity(guesser)
+            self.hasher.check_capacity(guesser)
         self._buckets.consume(subject, (PIN_CHECKS, 1))
-        async with self._hasher.acquire_slot(guesser) as slot:
+        async with self.hasher.acquire_slot(guesser) as slot:
             yield slot
 
 

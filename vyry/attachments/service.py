@@ -62,8 +62,8 @@ class Attachments:
         self._clock = clock
         self._part_bytes = part_bytes
         # An upload buffers up to two parts, a download a piece.
-        self._uploads = Slots(total=64, each=8, reserved=16)
-        self._downloads = Slots(total=256, each=16, reserved=64)
+        self.uploads = Slots(total=64, each=8, reserved=16)
+        self.downloads = Slots(total=256, each=16, reserved=64)
 
     @property
     def max_bytes(self) -> int:
@@ -116,7 +116,7 @@ class Attachments:
         """
         # Content of unknown length counts as large.
         length = SMALL_BYTES + 1 if incoming.announced is None else incoming.announced
-        with self._uploads.acquire(owner, length, cut) as slot:
+        with self.uploads.acquire(owner, length, cut) as slot:
             incoming = replace(incoming, content=_counted(incoming.content, slot))
             moment = self._clock.confirmed_now()
             check_append(await self._attachments.find_own(owner, attachment_id, moment), incoming)
@@ -151,7 +151,7 @@ class Attachments:
 
         Raises Unavailable if the store fails; RateLimited and Unavailable for too many transfers at once.
         """
-        with self._downloads.acquire(reader, length, cut) as slot:
+        with self.downloads.acquire(reader, length, cut) as slot:
             store, end, at = self._parts, start + length, 0
             for part in found.parts:
                 first, last = max(start - at, 0), min(end - at, part.length)

@@ -66,6 +66,11 @@ class Slots:
         self._clock = clock
         self._slots: list[Slot] = []
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """The slots, how many of them are in use, and 0: no caller waits."""
+        return self._total, len(self._slots), 0
+
     @contextmanager
     def acquire(self, owner: Hashable, length: int, cut: Callable[[], None]) -> Iterator[Slot]:
         """A slot for the block, for a transfer of `length` bytes. `cut` is called if it is evicted.

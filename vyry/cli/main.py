@@ -1,6 +1,6 @@
 """The command `vyry`: parses the command line, runs the command, and turns an error into one line that says what to do and an exit code.
 
-0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 3 refused by the state of the node · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
+0 done · 1 failed, or `check` found something · 2 wrong command line or settings · 3 refused by the state of nodes or database · 130 Ctrl-C · 143 SIGTERM; `vyry client` has more (docs/cli.md).
 Each command's module is imported only when the command runs: a web process never loads Faust.
 """
 
@@ -16,7 +16,7 @@ from vyry.cli.command_line import sort_arguments
 from vyry.cli.errors import CommandError
 from vyry.cli.prompts import Terminated
 from vyry.cli.stdio import flush_stdout, is_stdout_error, open_standard_streams, print_error, stdout_error_text
-from vyry.errors import ConfigurationError, SchemaTooNew, SchemaTooOld, Unavailable
+from vyry.errors import ConfigurationError, OperatorError, SchemaTooNew, SchemaTooOld, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -30,11 +30,14 @@ COMMANDS = {
     "worker": ("worker:worker", "Run a worker of a cluster: mailbox agents and sweeper."),
     "migrate": ("schema:migrate", "Migrate the database and create the Kafka topic. Safe to run concurrently."),
     "rollback": ("schema:rollback", "Undo the newest migration and delete the data stored in what it added."),
+    "backup": ("backup:app", "Back up the database, the attachments and, if asked for, the secrets, while nodes run."),
+    "restore": ("restore:restore", "Restore a backup while no node runs."),
     "check": ("check:check", "Check settings, services, clock and disk."),
     "partitions": (
         "partitions:app",
         "Show the partitions and workers of a cluster; move, drain, rebalance, grow or pin partitions.",
     ),
+    "top": ("top:top", "Show partitions, workers, rates and sockets, live."),
     "clock": ("clock:app", "Show the latest time stored in the database, or confirm this machine's clock."),
     "rotate-keys": ("rotation:rotate_keys", "Rotate the key that signs access tokens."),
     "rotate-pepper": (
@@ -47,6 +50,13 @@ COMMANDS = {
         "Delete all one-time prekeys after a database backup was restored.",
     ),
     "user": ("user:app", "Show, suspend, resume or delete an account, or revoke its devices. Every action is logged."),
+    "mailbox": ("mailbox:app", "Explain the mailbox of a device, drop entries of it, or release what waits in it."),
+    "push": ("push:app", "Explain the pushes of a device, or send it a test push."),
+    "announce": (
+        "announce:announce",
+        "Send a text to all devices, as a message of the operator. Paced, and resumable.",
+    ),
+    "sms": ("sms:app", "Show what one-time codes cost, and what may still be spent."),
     "client": ("client.app:app", "Chat from the terminal, end-to-end encrypted. The keys stay in the profile."),
     "demo": ("demo:demo", "Run a demo: two users chat on a temporary node."),
     "soak": ("soak:soak", "Soak test: clients send messages under load and count losses."),
@@ -121,6 +131,7 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         SchemaTooOld,
         Unavailable,
         CommandError,
+        OperatorError,
         OSError,
     ) as problem:
         return _error_lines(problem)

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import TypeVar
 
 from cyclopts import App
@@ -13,7 +14,9 @@ from vyry.cli.errors import CommandError, RefusedByState, UsageError
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
 from vyry.cli.partitions_reading import require_partitions
 from vyry.cli.partitions_table import name_or_none, plan_lines
-from vyry.kafka.topic_partitions import TopicUnavailable, count_partitions
+from vyry.kafka.topic import TopicState
+from vyry.kafka.topic_partitions import TopicUnavailable, read_partitions
+from vyry.kafka.url import topic_name
 from vyry.mail.partitions import Cluster
 from vyry.operator.partitions import changes
 from vyry.operator.partitions.applying import Progress, Report, apply_plan, follow_abort, seconds_per_move
@@ -21,8 +24,10 @@ from vyry.operator.partitions.model import Move, NotInCluster, Plan, PlanKind, P
 from vyry.operator.partitions.planning import SKEW_BOUND, plan_drain, plan_grow, plan_move, plan_rebalance
 from vyry.operator.partitions.plans import make_plan
 from vyry.operator.partitions.report import describe_move, describe_plan
+from vyry.operator.topic_map import map_differences
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.storage.database import is_postgres
+from vyry.storage.partitions import PartitionStore
 
 
 T = TypeVar("T")
@@ -40,7 +45,7 @@ def plan_one_move(partition: int, *, to: FreeText, by: Operator = CURRENT_OPERAT
         by: The operator and the reason.
         as_json: Print one JSON object.
     """
-    return _plan(PlanKind.MOVE, lambda cluster: plan_move(cluster, partition, to), by, as_json=as_json)
+    return _plan(PlanKind.MOVE, lambda cluster, _: plan_move(cluster, partition, to), by, as_json=as_json)
 
 
 @plan.command(name="drain")
@@ -52,7 +57,7 @@ def plan_one_drain(worker: FreeText, *, by: Operator = CURRENT_OPERATOR, as_json
         by: The operator and the reason.
         as_json: Print one JSON object.
     """
-    return _plan(PlanKind.DRAIN, lambda cluster: plan_drain(cluster, worker), by, worker=worker, as_json=as_json)
+    return _plan(PlanKind.DRAIN, lambda cluster, _: plan_drain(cluster, worker), by, worker=worker, as_json=as_json)
 
 
 @plan.command(name="rebalance")
@@ -68,7 +73,7 @@ def plan_one_rebalance(*, skew: float = SKEW_BOUND, by: Operator = CURRENT_OPERA
         raise UsageError(
             "--skew must be at least 1: no worker can have less than the mean load while another has more."
         )
-    return _plan(PlanKind.REBALANCE, lambda cluster: plan_rebalance(cluster, skew), by, as_json=as_json)
+    return _plan(PlanKind.REBALANCE, lambda cluster, _: plan_rebalance(cluster, skew), by, as_json=as_json)
 
 
 @plan.command(name="grow")
@@ -81,7 +86,11 @@ def plan_one_growth(partitions: int, *, by: Operator = CURRENT_OPERATOR, as_json
         as_json: Print one JSON object.
     """
     return _plan(
-        PlanKind.GROW, lambda cluster: plan_grow(cluster, partitions), by, partitions=partitions, as_json=as_json
+        PlanKind.GROW,
+        lambda cluster, topic: plan_grow(cluster, partitions, topic.partitions),
+        by,
+        partitions=partitions,
+        as_json=as_json,
     )
 
 
@@ -101,7 +110,7 @@ def apply(state_id: str, *, at_once: Flag = False, by: Operator = CURRENT_OPERAT
     kafka = _require_cluster(settings)
 
     async def work() -> Plan:
-        await _require_topic(kafka, await changes.read_cluster())
+        await _require_topic(kafka, (await changes.load_plan(state_id)).kind)
         started = await changes.start_plan(state_id, by.audit_entry("partitionsApply"))
         return await apply_plan(started, _reporter(as_json=as_json), at_once=at_once, kafka=kafka)
 
@@ -167,7 +176,7 @@ def unpin(partition: int, *, by: Operator = CURRENT_OPERATOR) -> int:
 
 def _plan(
     kind: PlanKind,
-    make_moves: Callable[[Cluster], tuple[Move, ...]],
+    make_moves: Callable[[Cluster, TopicState], tuple[Move, ...]],
     by: Operator,
     *,
     worker: str | None = None,
@@ -180,20 +189,20 @@ def _plan(
 
     async def work() -> tuple[Plan, Cluster, float]:
         cluster = require_partitions(await changes.read_cluster())
-        await _require_topic(kafka, cluster)
+        topic = await _require_topic(kafka, kind)
         act = by.audit_entry("partitionsPlan")
-        moves = make_moves(cluster)
+        moves = make_moves(cluster, topic)
         made = make_plan(
             cluster, kind, moves, worker=worker, partitions=partitions, operator=act.operator, reason=act.reason
         )
-        if moves or kind is not PlanKind.REBALANCE:
+        if not made.is_needless:
             await changes.save_plan(made)
         return made, cluster, await seconds_per_move() * max(1, len(moves))
 
     made, cluster, seconds = _run(settings, work)
     if as_json:
         print(json.dumps(describe_plan(made, cluster, seconds), indent=2))
-    elif made.kind is PlanKind.REBALANCE and not made.moves:
+    elif made.is_needless:
         print(f"The skew is {cluster.skew:.2f}, and no move is needed or makes it smaller.")
     else:
         print(*plan_lines(made, cluster, seconds), sep="\n")
@@ -247,11 +256,12 @@ def _require_cluster(settings: Settings) -> str:
     return settings.kafka_url.get_secret_value()
 
 
-async def _require_topic(kafka: str, cluster: Cluster) -> None:
-    """Raises RefusedByState when the topic has too few partitions, CommandError when Kafka does not respond."""
-    expected, found = len(cluster.partitions), await count_partitions(kafka)
-    if found < expected:
-        raise RefusedByState(
-            f"The topic has {found} partitions, and the database expects {expected}: check that KAFKA_URL names the brokers and the prefix of this "
-            "installation, then run `vyry migrate`."
-        )
+async def _require_topic(kafka: str, kind: PlanKind | None = None) -> TopicState:
+    """The topic. Raises RefusedByState when it is not the one of this installation, or has too few partitions for anything but to grow it."""
+    topic, known = await read_partitions(kafka), await PartitionStore().read_map()
+    if topic is None:
+        raise RefusedByState(f"The brokers have no topic {topic_name(kafka)}: run `vyry migrate`.")
+    partitions = max(topic.partitions, known.partitions) if known and kind is PlanKind.GROW else topic.partitions
+    for line in map_differences(known, replace(topic, partitions=partitions, leaderless=())) if known else ():
+        raise RefusedByState(line)
+    return topic

@@ -1,37 +1,41 @@
-"""Runs a serving process until SIGTERM or SIGINT; it then finishes its requests and exits within 30 s."""
+"""Runs a serving process until SIGTERM or SIGINT; it then finishes its requests and exits in limited time."""
 
 import asyncio
 import gc
 import importlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
+from vyry import __version__
 from vyry.accounts.phone import fingerprint
 from vyry.cli.errors import CommandError
 from vyry.errors import Unavailable
 from vyry.operator.audit import has_action
 from vyry.operator.secret_files import read_peppers
 from vyry.settings.push import vapid_path
-from vyry.settings.settings import Settings
+from vyry.settings.settings import Role, Settings, set_names
 from vyry.storage.database import open_database
-from vyry.storage.migrator import pending_migrations
+from vyry.storage.migrator import pending_migrations, refuse_unknown
 from vyry.storage.peppers import list_peppers
 from vyry.storage.push import has_web_push
-from vyry.telemetry import log
+from vyry.telemetry import bind_process, log
 
 
-#: From the first signal to a forced exit; the process manager kills after 30 s (Procfile, docker-compose.yml).
-STOP_SECONDS: Final = 29.0
+#: From the first signal to a forced exit; for a web node VYRY_DRAIN_SECONDS (12) are added. The process manager kills later (docker-compose.yml).
+STOP_SECONDS: Final = 17.0
 Serve = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def require_migrated(settings: Settings) -> None:
-    """Raises CommandError when a migration is missing. A database that is down is no error: the node starts and /ready reports it."""
+    """Raises CommandError when a migration is missing, SchemaTooNew and SchemaTooOld when this release cannot run on the schema. A database that is down is no error: the node starts and /ready reports it."""
+    url = settings.database_url.get_secret_value()
     try:
-        waiting = asyncio.run(pending_migrations(settings.database_url.get_secret_value()))
+        asyncio.run(refuse_unknown(url))
+        waiting = asyncio.run(pending_migrations(url))
     except Unavailable:
         log.warning("dependency_down", dependency="database")
         return
@@ -61,10 +65,17 @@ async def require_original_secrets(settings: Settings) -> None:
         )
 
 
-def run_process(serve: Serve, *, parent: int | None = None) -> int:
+def announce_start(settings: Settings, role: Role, child: int | None = None) -> None:
+    """Name this process in its log, and write the first line: version, and the names of the settings that are set."""
+    node = settings.node_name or socket.gethostname()
+    bind_process(node=node if child is None else f"{node}/{child}")
+    log.info("starting", role=role.value, version=__version__, process=os.getpid(), settings=set_names())
+
+
+def run_process(serve: Serve, *, parent: int | None = None, stop_seconds: float = STOP_SECONDS) -> int:
     """Run `serve` until it returns; its event is set when the process has to stop.
 
-    `parent` is the reading end of a pipe that closes when the supervisor exits, which stops the process too. Returns the exit code: 1 after an
+    `parent` is the reading end of a pipe that closes when the supervisor exits, which stops the process too. After a signal the process has `stop_seconds`. Returns the exit code: 1 after an
     unexpected exception, which is logged as `crashed`.
     """
 
@@ -72,9 +83,9 @@ def run_process(serve: Serve, *, parent: int | None = None) -> int:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, _request_stop, stop, number.name)
+            loop.add_signal_handler(number, _request_stop, stop, number.name, stop_seconds)
         if parent is not None:
-            loop.add_reader(parent, _on_supervisor_exit, stop, parent)
+            loop.add_reader(parent, _on_supervisor_exit, stop, parent, stop_seconds)
         await serve(stop)
 
     _tune_garbage_collector()
@@ -106,20 +117,20 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def _request_stop(stop: asyncio.Event, reason: str) -> None:
+def _request_stop(stop: asyncio.Event, reason: str, seconds: float) -> None:
     if stop.is_set():
         # The second signal: the user does not want to wait.
         os._exit(130)
     stop.set()
     # A thread, because the event loop itself may hang.
-    timer = threading.Timer(STOP_SECONDS, os._exit, [1])
+    timer = threading.Timer(seconds, os._exit, [1])
     timer.daemon = True
     timer.start()
     # Last: writing the log fails when its reader has exited.
     log.info("stopping", reason=reason)
 
 
-def _on_supervisor_exit(stop: asyncio.Event, parent: int) -> None:
+def _on_supervisor_exit(stop: asyncio.Event, parent: int, seconds: float) -> None:
     asyncio.get_running_loop().remove_reader(parent)
     if not stop.is_set():
-        _request_stop(stop, "supervisor exited")
+        _request_stop(stop, "supervisor exited", seconds)

@@ -6,16 +6,19 @@ import sys
 
 from aiokafka.errors import KafkaError
 
-from vyry.cli.command_line import Flag
+from vyry.cli.command_line import FilePath, Flag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, write_audit_entry
 from vyry.cli.prompts import confirm_operation
 from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kafka.topic import TopicRefused, TopicState, ensure_topic, read_topic
+from vyry.operator.backup.postgres_programs import copy_postgres
+from vyry.operator.live_nodes import refuse_while_nodes_live
 from vyry.operator.topic_map import map_differences
 from vyry.settings.push import vapid_path
-from vyry.settings.settings import Role, Settings, load_settings, make_secrets, mask_url
+from vyry.settings.settings import Role, Settings, load_settings, make_secrets
+from vyry.settings.types import mask_url
 from vyry.storage import migrator as migrating
-from vyry.storage.database import open_database
+from vyry.storage.database import is_postgres, open_database
 from vyry.storage.partitions import PartitionStore
 
 
@@ -35,7 +38,10 @@ def migrate(*, by: Operator = CURRENT_OPERATOR) -> int:
     applied = asyncio.run(migrating.migrate(url, lambda name: print(f"applied {name}")))
     if applied:
         write_audit_entry(url, by.audit_entry("migrate", details=", ".join(applied)))
+        _print_copy(url, applied[0])
     print(f"{mask_url(url)}: {f'{len(applied)} migrated' if applied else 'nothing to migrate'}")
+    if newer := asyncio.run(migrating.refuse_unknown(url)):
+        print(f"The schema has {', '.join(newer)} of a newer release. This release runs on it.")
     if settings.kafka_url:
         asyncio.run(_make_topic(settings.kafka_url.get_secret_value(), settings))
     return 0
@@ -69,25 +75,46 @@ async def _store_map(settings: Settings, topic: TopicState) -> None:
         print(f"vyry: {line}", file=sys.stderr)
 
 
-def rollback(*, by: Operator = CURRENT_OPERATOR, yes: Flag = False) -> int:
-    """Undo the newest migration and delete the data stored in what it added.
+def rollback(
+    *, by: Operator = CURRENT_OPERATOR, copy_to: FilePath | None = None, without_copy: Flag = False, yes: Flag = False
+) -> int:
+    """Undo the newest migration and delete the data stored in what it added, while no node runs.
+
+    A copy of the database is kept first: of SQLite beside its file, of PostgreSQL by pg_dump (custom format, mode 0600) in VYRY_DATA_DIR.
+    To go back to the previous release this command is not needed: a release runs on the schema of the next one.
 
     Args:
         by: The operator and the reason.
+        copy_to: PostgreSQL: the file of the copy.
+        without_copy: PostgreSQL: keep no copy.
         yes: Skip the confirmation prompt.
     """
-    url = load_settings(Role.TOOL).database_url.get_secret_value()
-    asyncio.run(migrating.refuse_unknown(url))
+    os.umask(0o077)
+    settings = load_settings(Role.TOOL)
+    url = settings.database_url.get_secret_value()
+    asyncio.run(migrating.refuse_newer(url))
     applied = asyncio.run(migrating.applied_migrations(url))
     if not applied:
         print("No migration is applied.")
         return 0
+    asyncio.run(refuse_while_nodes_live(url))
     if not confirm_operation(f"This would undo {applied[-1]} and delete its data", yes=yes):
         return 1
+    if is_postgres(url) and not without_copy:
+        copy = copy_to or settings.data_dir / f"postgres.before-undoing-{applied[-1]}"
+        asyncio.run(copy_postgres(url, copy))
+        print(f"copy: {copy}")
     # Before the rollback, which may drop the audit log itself.
     write_audit_entry(url, by.audit_entry("rollback", details=applied[-1]))
     print(f"undone: {asyncio.run(migrating.rollback(url))}")
+    _print_copy(url, f"undoing-{applied[-1]}")
     return 0
+
+
+def _print_copy(url: str, name: str) -> None:
+    """Where the copy of a SQLite file is."""
+    if not is_postgres(url) and (copy := migrating.copy_file(url, name)).exists():
+        print(f"copy: {copy}")
 
 
 def secrets() -> int:

@@ -6,11 +6,12 @@ from functools import partial
 
 from agents.worker import run_worker
 from vyry.cli.operator import CURRENT_OPERATOR, write_audit_entry_async
-from vyry.cli.process import require_original_secrets, run_process
+from vyry.cli.process import announce_start, require_original_secrets, run_process
 from vyry.cli.stdio import flush_stdout
 from vyry.cli.web import check_listen_address, web_server
 from vyry.composition.services import open_services
-from vyry.settings.settings import Role, Settings, load_settings, mask_url, unsafe_settings
+from vyry.settings.settings import Role, Settings, load_settings, unsafe_settings
+from vyry.settings.types import mask_url
 from vyry.storage.migrator import migrate, refuse_unknown
 from vyry.telemetry import configure_logging, log
 
@@ -27,6 +28,7 @@ def start() -> int:
     os.umask(0o077)
     settings = load_settings(Role.START)
     configure_logging(settings.log_level)
+    announce_start(settings, Role.START)
     asyncio.run(refuse_unknown(settings.database_url.get_secret_value()))
     check_listen_address(settings)
     for line in unsafe_settings(settings):

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from math import ceil
 from types import FrameType
 from typing import Final
 
@@ -19,18 +20,25 @@ _MIN_UPTIME_SECONDS: Final = 5.0
 _RESTART_DELAY_SECONDS: Final = 0.2
 #: The supervisor gives up after this many failed starts in a row.
 _MAX_FAILED_STARTS: Final = 5
-#: Longer than a child takes to stop (process.STOP_SECONDS).
-_KILL_TIMEOUT_SECONDS: Final = 32
+#: After the time that a child has to stop, until it is killed.
+_KILL_AFTER_SECONDS: Final = 3
 
 
 class Supervisor:
-    """Keeps `count` children running until a stop signal; each runs `child(read end of a pipe)`, and the pipe closes when the supervisor exits."""
+    """Keeps `count` children running until a stop signal; each runs `child(read end of a pipe, its number from 0)`, and the pipe closes when the supervisor exits.
 
-    def __init__(self, child: Callable[[int], int], count: int, pause: float = _RESTART_DELAY_SECONDS) -> None:
+    A replacement has the number of the child that exited. A child has `stop_seconds` to stop.
+    """
+
+    def __init__(
+        self, child: Callable[[int, int], int], count: int, stop_seconds: float, pause: float = _RESTART_DELAY_SECONDS
+    ) -> None:
         self._child = child
         self._count = count
+        self._stop_seconds = stop_seconds
         self._pause = pause
-        self._started_at: dict[int, float] = {}
+        #: The number of each running child, and the time of its start, by process id.
+        self._children: dict[int, tuple[int, float]] = {}
         self._is_stopping = False
         self._failed_starts = 0
         # Only the supervisor has the write end: the children read the end of file however it exits.
@@ -38,36 +46,40 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until stopped; 0 when all children exited with 0 after a stop signal."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self._stop)
         signal.signal(signal.SIGALRM, self._kill)
         code = 0
-        for _ in range(self._count):
-            self._start_child()
-        while self._started_at:
+        for number in range(self._count):
+            self._start_child(number)
+        while self._children:
             code = max(code, self._wait_child())
         return code
 
-    def _start_child(self) -> None:
+    def _start_child(self, number: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid:
-            self._started_at[pid] = time.monotonic()
+            self._children[pid] = number, time.monotonic()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             return
         code = 1
         try:
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.close(self._pipe_write)
-            code = self._child(self._pipe_read)
+            code = self._child(self._pipe_read, number)
         finally:
             os._exit(code)
 
     def _wait_child(self) -> int:
         pid, status = os.wait()
-        age = time.monotonic() - self._started_at.pop(pid, 0.0)
+        if pid not in self._children:
+            # As the first process of a container, the supervisor also gets the orphans of others.
+            return 0
+        number, started_at = self._children.pop(pid)
+        age = time.monotonic() - started_at
         code = os.waitstatus_to_exitcode(status)
         if self._is_stopping:
             return abs(code)
@@ -79,21 +91,21 @@ class Supervisor:
             return 1
         time.sleep(self._pause * (2**self._failed_starts - 1))
         if not self._is_stopping:
-            self._start_child()
+            self._start_child(number)
         return 0
 
     def _stop(self, number: int, _frame: FrameType | None) -> None:
         is_first, self._is_stopping = not self._is_stopping, True
         self._signal_children(signal.SIGTERM)
         if is_first:
-            signal.alarm(_KILL_TIMEOUT_SECONDS)
+            signal.alarm(ceil(self._stop_seconds) + _KILL_AFTER_SECONDS)
             log.info("stopping", reason=signal.Signals(number).name)
 
     def _kill(self, _number: int, _frame: FrameType | None) -> None:
         self._signal_children(signal.SIGKILL)
 
     def _signal_children(self, number: signal.Signals) -> None:
-        for pid in list(self._started_at):
+        for pid in list(self._children):
             os.kill(pid, number)
 
 

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from cryptography.x509 import load_pem_x509_certificates
+
 from vyry.cli.errors import CommandError
 from vyry.settings.settings import Settings
-from vyry.telemetry import log
+from vyry.telemetry import CERTIFICATE_ENDS, log
 
 
 #: How often the files are checked for changes: a certificate is renewed weeks before it expires.
@@ -25,6 +27,7 @@ class TlsCertificate:
         self._files = (cert, key)
         self._loaded_stamp = self._file_stamps()
         self.context = self._load_context()
+        self._report_expiry()
 
     async def reload_forever(self, seconds: float = RELOAD_INTERVAL_SECONDS) -> None:
         """Load changed files until cancelled. Invalid files are logged, and the old certificate stays in use."""
@@ -43,7 +46,13 @@ class TlsCertificate:
         self._load_context()
         self.context.load_cert_chain(*self._files)
         self._loaded_stamp = stamp
+        self._report_expiry()
         log.info("certificate_reloaded")
+
+    def _report_expiry(self) -> None:
+        # The node's own certificate comes first in the file, before those of authorities.
+        first = load_pem_x509_certificates(self._files[0].read_bytes())[0]
+        CERTIFICATE_ENDS.labels(self._files[0].name).set(first.not_valid_after_utc.timestamp())
 
     def _file_stamps(self) -> tuple[tuple[int, int, int], ...]:
         facts = [file.stat() for file in self._files]

@@ -6,9 +6,10 @@ from functools import partial
 from agents.naming import WorkerNameTaken
 from agents.worker import run_worker
 from vyry.cli.errors import RefusedByState, flatten_exceptions
-from vyry.cli.process import require_migrated, run_process
+from vyry.cli.process import announce_start, require_migrated, run_process
+from vyry.cli.topic_check import require_same_topic
+from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import open_services
-from vyry.operator.admin_server import serve_admin
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging
 
@@ -24,7 +25,9 @@ def worker() -> int:
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)
+    announce_start(settings, Role.WORKER)
     require_migrated(settings)
+    require_same_topic(settings)
     return run_process(partial(_serve_worker, settings))
 
 
@@ -32,7 +35,7 @@ async def _serve_worker(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with (
             open_services(settings, Role.WORKER) as services,
-            serve_admin(settings.admin_host, settings.admin_port, services.health),
+            serve_admin_listener(settings, services),
             run_worker(settings, services),
         ):
             await stop.wait()

@@ -1,12 +1,13 @@
 """From settings to the open services of a process: `open_services` builds them, runs their loops and closes them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vyry.accounts.account import AccountUpkeep
 from vyry.accounts.deletion import Deletion
@@ -43,11 +44,13 @@ from vyry.composition.features import (
 )
 from vyry.composition.push import PushServices, build_push
 from vyry.composition.shared import (
+    Infrastructure,
     SharedServices,
     build_infrastructure,
     build_shared_services,
     limit_keys,
 )
+from vyry.composition.tracing import open_tracing
 from vyry.conversations.conversations import Conversations
 from vyry.devices.linking import Linking
 from vyry.devices.prekeys import Prekeys
@@ -143,6 +146,7 @@ class Services:
 async def open_services(settings: Settings, role: Role) -> AsyncIterator[Services]:
     """Open all services, run their loops, and close them in reverse order. A loop that fails ends the process."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_tracing(settings, role))
         database = settings.database_url.get_secret_value()
         await stack.enter_async_context(open_database(database))
         clock = CheckedClock()
@@ -150,29 +154,37 @@ async def open_services(settings: Settings, role: Role) -> AsyncIterator[Service
         redis = await stack.enter_async_context(_open_redis(settings))
         infrastructure = build_infrastructure(settings, mail, redis)
         services = _build_services(build_shared_services(settings, infrastructure, clock), role)
+        stack.push_async_callback(services.health.aclose)
         await _run_first_checks(services, role)
-        loops = [
-            services.posting.run,
-            services.posting.run_activity_updates,
-            services.mailboxes.run,
-            services.depositor.run,
-            services.linking.run,
-            services.claim_ledger.run,
-            services.clock_monitor.run,
-        ]
-        remote = (infrastructure.notifier, infrastructure.work_topic, infrastructure.workers)
-        loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic | WorkerWatch)]
-        if redis is not None and infrastructure.slots is not None:
-            loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
-            loops.append(partial(infrastructure.slots.run, services.connection_slots.device_slots))
-        if role is not Role.WORKER:
-            loops.append(services.secret_reloader.run)
-        if role is Role.WEB:
-            loops.append(_overdue_mail(settings, services).run)
+        loops = _background_loops(settings, role, services, infrastructure, redis)
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         running = [tasks.create_task(loop()) for loop in loops]
         stack.callback(lambda: [task.cancel() for task in running])
         yield services
+
+
+def _background_loops(
+    settings: Settings, role: Role, services: Services, infrastructure: Infrastructure, redis: RedisGuard | None
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    loops = [
+        services.posting.run,
+        services.posting.run_activity_updates,
+        services.mailboxes.run,
+        services.depositor.run,
+        services.linking.run,
+        services.claim_ledger.run,
+        services.clock_monitor.run,
+    ]
+    remote = (infrastructure.notifier, infrastructure.work_topic, infrastructure.workers)
+    loops += [each.run for each in remote if isinstance(each, RedisNotifier | KafkaWorkTopic | WorkerWatch)]
+    if redis is not None and infrastructure.slots is not None:
+        loops.append(SharedBuckets(redis, services.buckets, limit_keys(settings)).run)
+        loops.append(partial(infrastructure.slots.run, services.connection_slots.device_slots))
+    if role is not Role.WORKER:
+        loops.append(services.secret_reloader.run)
+    if role is Role.WEB:
+        loops.append(_overdue_mail(settings, services).run)
+    return loops
 
 
 async def _run_first_checks(services: Services, role: Role) -> None:

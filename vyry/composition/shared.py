@@ -37,9 +37,10 @@ from vyry.operator.secret_files import read_peppers, read_signing_keys
 from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
 from vyry.redis.limiter import RedisLimiter
-from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
+from vyry.redis.notifier import RedisNotifier, new_node_name
 from vyry.redis.presence import RedisPresence, parse_states
 from vyry.redis.slots import RedisConnectionSlots
+from vyry.redis.socket_query import channel_name
 from vyry.settings.settings import Settings
 from vyry.signals.presence import Presence, PresenceLeases, PresenceListener, PresenceTiming
 from vyry.storage.accounts import TortoiseAccounts
@@ -225,11 +226,15 @@ def attachment_limits(settings: Settings) -> AttachmentLimits:
     )
 
 
+def attachments_folder(settings: Settings) -> Path:
+    """The folder with the bytes of attachments, unless they are in a bucket."""
+    return Path(settings.attachments or settings.data_dir / "attachments").absolute()
+
+
 def build_part_store(settings: Settings) -> PartStore:
     """Where the bytes of attachments are stored: a folder or a bucket."""
     if settings.bucket is None:
-        folder = Path(settings.attachments or settings.data_dir / "attachments").absolute()
-        return DiskParts(folder, settings.attachment_reserve_mib * MIB)
+        return DiskParts(attachments_folder(settings), settings.attachment_reserve_mib * MIB)
     name, prefix = settings.bucket
     key, endpoint = settings.s3_access_key or "", settings.s3_endpoint
     return open_s3_parts(S3Location(name, prefix, settings.s3_region, key, settings.s3_secret, endpoint))

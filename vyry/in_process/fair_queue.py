@@ -33,6 +33,11 @@ class FairQueue:
         self._queues: OrderedDict[UUID, deque[asyncio.Future[None]]] = OrderedDict()
         self._mean_seconds = _INITIAL_ESTIMATE_SECONDS
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """The slots, how many of them are in use, and how many callers wait."""
+        return self._slots, self._slots - self._free, sum(map(len, self._queues.values()))
+
     def check_capacity(self, account: UUID) -> None:
         """Raises RateLimited if too many callers of this account wait, and Unavailable if too many accounts wait, both with Retry-After."""
         if len(self._queues.get(account, ())) >= self._per_account:

@@ -46,6 +46,11 @@ class ArgonPinHasher:
         self._locks = FairQueue(LOCK_THREADS, accounts, each)
         self._place = _ArgonSlot(cost, ThreadPoolExecutor(threads + LOCK_THREADS, "argon"))
 
+    @property
+    def loads(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        """FairQueue.load for devices, and for registration locks."""
+        return self._devices.load, self._locks.load
+
     def check_capacity(self, guesser: Guesser) -> None:
         self._queue_for(guesser).check_capacity(guesser.account_id)
 

@@ -10,6 +10,7 @@ from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack_records, partition_of
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 
 
 #: Two partitions and a tick of 2 ms were the cheapest of those measured for Faust inside the process (docs/performance.md).
@@ -31,6 +32,11 @@ class InProcessWorkTopic:
     def partitions(self) -> int:
         """The number of partitions."""
         return self._partitions
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait for the next work records."""
+        return sum(map(len, self._mailboxes))
 
     def add(self, mailbox: MailboxKey) -> bool:
         self._mailboxes[partition_of(mailbox, self._partitions)].add(mailbox)
@@ -57,12 +63,18 @@ class InProcessNotifier:
         self._held: dict[MailboxKey, int] = {}
         self._sockets = sockets
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Never: nothing is lost inside a process."""
+        return False
+
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         began = time.perf_counter()
         here = self._held.keys() & mailboxes
         if here:
             self._sockets.current.on_notify(here)
         record("notify", len(here), time.perf_counter() - began)
+        trace_step("notify", here, began)
 
     async def register_socket(self, mailbox: MailboxKey, connection: int) -> None:
         older = self._held.get(mailbox)

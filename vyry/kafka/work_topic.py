@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Final, Never
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from vyry.errors import Unavailable
 from vyry.kafka.topic import TopicMissing, log_missing_topic
@@ -22,6 +23,7 @@ from vyry.mail.work_record import KEYS_PER_RECORD, pack, partition_of
 from vyry.mail.workers import PartitionMap
 from vyry.outage import OutageTracker
 from vyry.telemetry import log, record
+from vyry.tracing import TRACE_HEADER, pack_contexts, trace_step
 
 
 DEADLINE_SECONDS: Final = 5.0
@@ -49,12 +51,17 @@ class KafkaWorkTopic:
         self._outage = OutageTracker("kafka")
         self._stuck = _StuckPartitions()
         self._lost = 0
-        self._mismatch = (0, 0)
+        self._too_small = (0, 0)
 
     @property
     def is_connected(self) -> bool:
         """Whether records can be sent."""
         return bool(self._partitions)
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait for the next work records."""
+        return sum(len(each.mailboxes) for each in self._partitions)
 
     @property
     def partitions(self) -> int:
@@ -71,20 +78,29 @@ class KafkaWorkTopic:
 
     async def run(self) -> None:
         """Send until cancelled, after any failure with a new producer."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_map())
+            while True:
+                _stop_if_cancelled()
+                try:
+                    await self._run_producer()
+                except Exception as problem:  # noqa: BLE001 - no error of the driver may end the node
+                    if isinstance(problem, TopicMissing) and not self._outage.is_down:
+                        log_missing_topic(self._topic)
+                    await asyncio.sleep(self._outage.record_failure(problem))
+
+    async def _follow_map(self) -> Never:
+        """Read the map of the database once a second: its own task, because a database that is down must not delay records."""
         while True:
-            _stop_if_cancelled()
-            try:
-                await self._run_producer()
-            except Exception as problem:  # noqa: BLE001 - no error of the driver may end the node
-                if isinstance(problem, TopicMissing) and not self._outage.is_down:
-                    log_missing_topic(self._topic)
-                await asyncio.sleep(self._outage.record_failure(problem))
+            with suppress(Unavailable):
+                self._map = await self._read_map()
+            await asyncio.sleep(MAP_SECONDS)
 
     async def _run_producer(self) -> Never:
         """Send with one producer until it fails."""
         try:
             async with _running_producer(self._url) as producer:
-                await self._resize(producer)
+                self._resize(await _count_partitions(producer, self._topic, at_least=1))
                 self._outage.record_success()
                 await self._send_loop(producer)
         finally:
@@ -97,8 +113,7 @@ class KafkaWorkTopic:
         while True:
             _stop_if_cancelled()
             if time.monotonic() >= look_at:
-                await self._resize(producer)
-                self._count_lost(0)
+                await self._follow_topic(producer)
                 look_at = time.monotonic() + MAP_SECONDS
             with suppress(TimeoutError):
                 # Also without new mailboxes the records under way are checked.
@@ -112,24 +127,28 @@ class KafkaWorkTopic:
             self._stuck.report({number for number, queue in enumerate(self._partitions) if queue.is_stuck})
             await asyncio.sleep(TICK_SECONDS)
 
-    async def _resize(self, producer: AIOKafkaProducer) -> None:
-        """Follow the map of the database, as far as the topic has its partitions."""
-        with suppress(Unavailable):
-            self._map = await self._read_map()
-        wanted = self._map.partitions if self._map else 0
-        there = await _count_partitions(producer, self._topic, at_least=wanted if wanted > self.partitions else 0)
-        if wanted > there and self._mismatch != (wanted, there):
+    async def _follow_topic(self, producer: AIOKafkaProducer) -> None:
+        """Use as many partitions as the map has, as far as the topic has them."""
+        wanted = self._map.partitions if self._map else len(self._partitions)
+        if wanted == len(self._partitions):
+            return
+        # While brokers are away the partitions stay as they are.
+        with suppress(KafkaError, TimeoutError, TopicMissing):
+            self._resize(await _count_partitions(producer, self._topic, at_least=wanted))
+
+    def _resize(self, there: int) -> None:
+        wanted = self._map.partitions if self._map else there
+        if wanted > there and self._too_small != (wanted, there):
+            self._too_small = (wanted, there)
             log.error("topic_too_small", topic=self._topic, partitions=there, count=wanted)
-        self._mismatch = (wanted, there)
-        count = min(wanted, there) if wanted else there
+        count = min(wanted, there)
         if count == len(self._partitions):
             return
-        if self._partitions:
-            log.info("partition_map_changed", topic=self._topic, partitions=count)
+        log.info("partition_map_followed", topic=self._topic, partitions=count)
         waiting = [mailbox for each in self._partitions for mailbox in each.mailboxes]
-        self._partitions = [*self._partitions[:count], *(_PartitionQueue() for _ in range(count - self.partitions))]
         for each in self._partitions:
             each.mailboxes = set()
+        self._partitions = [*self._partitions[:count], *(_PartitionQueue() for _ in range(count - self.partitions))]
         for mailbox in waiting:
             self.add(mailbox)
 
@@ -165,7 +184,10 @@ class _PartitionQueue:
             mailboxes, self.mailboxes = self.mailboxes, set()
             self._count, self._since = len(mailboxes), now
             async with asyncio.timeout(DEADLINE_SECONDS):
-                self._under_way = await producer.send(topic, pack(mailboxes), partition=number)
+                trace_step("route", mailboxes, time.perf_counter())
+                contexts = pack_contexts(mailboxes)
+                headers = [(TRACE_HEADER, contexts)] if contexts else None
+                self._under_way = await producer.send(topic, pack(mailboxes), partition=number, headers=headers)
             self._under_way.add_done_callback(lambda outcome: _on_done(outcome, wake))
         waited = now - self._since if self._under_way is not None else 0.0
         self.is_stuck = self.is_stuck or waited > STUCK_SECONDS

@@ -11,6 +11,7 @@ from vyry.mail.partition_meter import PartitionMeter
 from vyry.mail.routing import NodeSockets, Notifier
 from vyry.mail.store import MailStore
 from vyry.telemetry import POISONED_MAILBOXES, log, record
+from vyry.tracing import trace_step
 
 
 #: Mailboxes of one transaction: enough to share its cost, few enough to keep its locks short.
@@ -48,6 +49,11 @@ class Depositor:
         """These mailboxes may have undeposited envelopes. Cheap, and safe to repeat."""
         self._dirty.update(dict.fromkeys(mailboxes))
         self._wake.set()
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait."""
+        return len(self._dirty)
 
     async def flush(self, mailbox: MailboxKey) -> None:
         """Wait until the envelopes accepted for this mailbox are deposited, at most FLUSH_TIMEOUT_SECONDS; never raises. A poisoned mailbox is not waited for."""
@@ -104,6 +110,7 @@ class Depositor:
             await self._bisect(batch, problem)
             return
         record("deposit", len(rows), time.perf_counter() - began)
+        trace_step("deposit", (row.mailbox for row in rows), began)
         if self._meter is not None:
             self._meter.count_deposited(batch, rows)
         if rows and (elsewhere := self._sockets.current.on_deposited(rows)):

@@ -9,6 +9,7 @@ from vyry.errors import NotFound, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import MailboxKey, MessageId
 from vyry.mail.store import Acknowledgement, CollectRequest, Cursor, Entry, MailboxState, MailStore, ResumeInfo
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 
 
 #: How long acknowledgements gather for one transaction.
@@ -67,6 +68,11 @@ class Mailboxes:
         waiting.append((point, callback))
         self._wake.set()
 
+    @property
+    def depth(self) -> int:
+        """The mailboxes whose acknowledgements wait."""
+        return len(self._pending)
+
     async def acknowledge_and_wait(self, point: Acknowledgement) -> Cursor:
         """Acknowledge and wait for the commit. Raises StaleHead with `cursor`, Unavailable."""
         outcome: asyncio.Future[Cursor | VyryError] = asyncio.get_running_loop().create_future()
@@ -110,6 +116,7 @@ class Mailboxes:
                     answer(error)
             return {}
         record("acknowledge", len(highest), time.perf_counter() - began)
+        trace_step("acknowledge", highest, began)
         left: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]] = {}
         refused: list[tuple[Acknowledgement, AcknowledgeCallback]] = []
         for (box, pair), cursor in zip(highest.items(), cursors, strict=True):

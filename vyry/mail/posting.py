@@ -31,6 +31,7 @@ from vyry.mail.receipts import ReceiptStore, Writer, WriterLog
 from vyry.mail.routing import Router
 from vyry.mail.store import MailStore, Message, Outdated, PostOutcome, Preconditions
 from vyry.telemetry import log, record
+from vyry.tracing import trace_post
 
 
 #: The most posts of one transaction, and the most copies.
@@ -116,6 +117,8 @@ class Posting:
         self._batch_answered = asyncio.Event()
         self._wake = asyncio.Event()
         self._touched: set[ConversationId] = set()
+        #: When the batch that is being committed began.
+        self._began = 0.0
         self._writers = WriterLog(self._conversation_store)
         self._full_mailboxes = FullMailboxPolicy(receipts, clock)
 
@@ -129,6 +132,11 @@ class Posting:
         self._pending_bytes += size
         self._received_count += 1
         self._wake.set()
+
+    @property
+    def depth(self) -> int:
+        """The posts that wait."""
+        return len(self._pending)
 
     @property
     def is_full(self) -> bool:
@@ -151,7 +159,7 @@ class Posting:
             posts = list(self._pop_batch())
             if not self._pending:
                 self._wake.clear()
-            began = time.perf_counter()
+            began = self._began = time.perf_counter()
             failures = await self._commit(posts)
             self._answered_count = self._received_count - len(self._pending)
             self._batch_answered.set()
@@ -298,6 +306,7 @@ class Posting:
                 # What devices send by themselves would show all members that they woke.
                 if _is_by_person(post, message):
                     self._touched.add(ConversationId(post.checked.draft.conversation_id))
+                trace_post((copy.mailbox for copy in message.copies), self._began)
                 routed += [
                     (copy.mailbox, number, message.contents[copy.content].packed)
                     for copy, number in zip(message.copies, outcome.numbers, strict=True)

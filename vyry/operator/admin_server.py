@@ -1,70 +1,133 @@
-"""The HTTP server for the operator: metrics and readiness, by default on the loopback interface, never on the public port."""
+"""The HTTP server for the operator: metrics, readiness and the page, by default on the loopback interface, never on the public port."""
 
+import asyncio
 import errno
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict
-from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from dataclasses import asdict, dataclass
+from typing import Final
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from vyry.errors import Unavailable
+from vyry.operator.admin_access import host_check_middleware, token_middleware
+from vyry.operator.admin_page import CONTENT_SECURITY_POLICY, SCRIPT, STYLE, render_event, render_page
+from vyry.operator.cluster_rows import ClusterRows, cluster_rows
+from vyry.operator.cluster_watch import ClusterWatch
 from vyry.operator.health import Health
+from vyry.operator.saturation import Saturation, timed_event_loop
 from vyry.telemetry import log, render_metrics
 
 
 #: How many ports a process tries: each process of a host needs its own.
 _TRIES: Final = 64
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+#: Pages that are open at the same time; one more gets 503 for its events, and refreshes itself without them.
+MAX_STREAMS: Final = 32
+EVENT_SECONDS: Final = 1.0
+#: The form of the page sends one token.
+_BODY_LIMIT: Final = 4096
+_HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminSources:
+    """What the listener shows of its process. Without `cluster` the page has no rows."""
+
+    health: Health
+    saturation: Saturation | None = None
+    cluster: ClusterWatch | None = None
 
 
 @asynccontextmanager
-async def serve_admin(host: str, port: int, health: Health) -> AsyncIterator[int]:
-    """Serve `GET /metrics` and `GET /ready` while the block lasts; yields the port, the configured one or the next free one."""
-
-    async def metrics(_: web.Request) -> web.Response:
-        await health.check()
-        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def ready(_: web.Request) -> web.Response:
-        found = await health.check()
-        is_ready = all(each.is_up for each in found if each.is_needed)
-        return web.json_response([asdict(each) for each in found], status=200 if is_ready else 503)
-
-    app = web.Application(middlewares=[_host_check_middleware({host, "localhost", socket.gethostname()})])
-    app.on_response_prepare.append(_drop_server_header)
-    app.router.add_get("/metrics", metrics)
-    app.router.add_get("/ready", ready)
+async def serve_admin(host: str, port: int, sources: AdminSources, token: str = "") -> AsyncIterator[int]:
+    """Serve metrics, `/ready` and the page while the block lasts; yields the port, the configured one or the next free one."""
+    app = web.Application(
+        middlewares=[host_check_middleware(host), token_middleware(host, token)], client_max_size=_BODY_LIMIT
+    )
+    app.on_response_prepare.append(_set_headers)
+    app.router.add_routes(_AdminRoutes(sources).table())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
         taken = await _bind_free_port(runner, host, port)
         log.info("admin_server_listening", host=host, port=taken)
-        yield taken
+        with timed_event_loop():
+            yield taken
     finally:
         await runner.cleanup()
 
 
-def _host_check_middleware(names: Collection[str]) -> Callable[..., Awaitable[web.StreamResponse]]:
-    """Serve requests whose Host is one of these names or the address of the connection, and requests of HTTP/1.0 without Host.
+class _AdminRoutes:
+    def __init__(self, sources: AdminSources) -> None:
+        self._sources = sources
+        self._streams = 0
 
-    A web page whose name resolves to this server (DNS rebinding) sends its own name as Host and gets 421.
-    """
+    def table(self) -> list[web.RouteDef]:
+        async def style(_: web.Request) -> web.Response:
+            return web.Response(text=STYLE, content_type="text/css")
 
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        address = request.get_extra_info("sockname", [""])[0]
-        if "Host" in request.headers and urlsplit(f"//{request.host}").hostname not in {*names, address}:
-            return web.Response(status=421, text="This listener answers requests for its own host only.\n")
-        return await handler(request)
+        async def script(_: web.Request) -> web.Response:
+            return web.Response(text=SCRIPT, content_type="text/javascript")
 
-    return check
+        return [
+            web.get("/metrics", self._metrics),
+            web.get("/ready", self._ready),
+            web.get("/", self._page),
+            web.get("/events", self._events, allow_head=False),
+            web.get("/page.css", style),
+            web.get("/page.js", script),
+        ]
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        await self._sources.health.check()
+        if self._sources.saturation is not None:
+            await self._sources.saturation.measure()
+        if self._sources.cluster is not None:
+            await self._sources.cluster.measure()
+        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        found = await self._sources.health.check()
+        is_ready = all(each.is_up for each in found if each.is_needed)
+        return web.json_response([asdict(each) for each in found], status=200 if is_ready else 503)
+
+    async def _page(self, _: web.Request) -> web.Response:
+        return web.Response(text=render_page(await self._rows()), content_type="text/html")
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        if self._streams >= MAX_STREAMS:
+            return web.Response(status=503, text="Too many pages are open.\n")
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        self._streams += 1
+        try:
+            await response.prepare(request)
+            while True:
+                await response.write(render_event(await self._rows()))
+                await asyncio.sleep(EVENT_SECONDS)
+        except ClientConnectionResetError:
+            return response
+        finally:
+            self._streams -= 1
+
+    async def _rows(self) -> ClusterRows | None:
+        if self._sources.cluster is None:
+            return ClusterRows("This process shows no partitions.", (), ())
+        try:
+            return cluster_rows(await self._sources.cluster.read())
+        except Unavailable:
+            return None
 
 
-async def _drop_server_header(_: web.Request, response: web.StreamResponse) -> None:
+async def _set_headers(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.popall("Server", None)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
 
 
 async def _bind_free_port(runner: web.AppRunner, host: str, port: int) -> int:

@@ -35,6 +35,13 @@ async def has_action(act: str) -> bool:
         return await OperatorActionRow.filter(act=act).exists()
 
 
+async def last_action_at(act: str) -> datetime | None:
+    """When an operator last did this; None if never. `backup` is the last backup that was verified. Raises Unavailable."""
+    async with database_guard():
+        found = await OperatorActionRow.filter(act=act).order_by("-at").first()
+    return found.at if found else None
+
+
 async def read_acts(since: datetime | None) -> AsyncIterator[OperatorAction]:
     """All lines since then, oldest first; loads a page at a time. Raises Unavailable."""
     after = 0

@@ -8,7 +8,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 from vyry.accounts.events import OperatorAction
 from vyry.devices.restore_detection import RestoreMarkers
@@ -32,6 +32,7 @@ _MARK: Final = "SELECT mark FROM witness WHERE node = $1"
 _ADVANCE: Final = "UPDATE witness SET mark = $3, at = $4 WHERE node = $1 AND mark = $2 RETURNING node"
 _ADOPT: Final = """
     INSERT INTO witness (node, mark, at) VALUES ($1, $2, $3) ON CONFLICT (node) DO UPDATE SET mark = excluded.mark, at = excluded.at"""
+_DISOWN: Final = "DELETE FROM witness WHERE node = $1"
 #: Like every change of keys this locks the accounts first.
 _NEXT_ACCOUNTS: Final = """
     UPDATE account SET device_list_epoch = device_list_epoch
@@ -59,8 +60,15 @@ class TortoiseRestoreMarkers:
         fingerprint = await self._fingerprint()
         async with transaction() as tx:
             await fetch(tx, _ADOPT, node, mark, now)
-            if fingerprint is not None:
+            if fingerprint is None:
+                await fetch(tx, _DISOWN, _DATABASE)
+            else:
                 await fetch(tx, _ADOPT, _DATABASE, fingerprint, now)
+
+    async def mark_restored(self, now: datetime) -> None:
+        """Give the database a fingerprint that is not its own: the first node that starts on it detects a restore, also without a marker file."""
+        async with transaction() as tx:
+            await fetch(tx, _ADOPT, _DATABASE, uuid4(), now)
 
     async def is_other_database(self) -> bool:
         kept, found = await self.load_marker(_DATABASE), await self._fingerprint()

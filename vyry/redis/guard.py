@@ -4,9 +4,11 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from typing import Final, TypeVar
 
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError
 
 from vyry.errors import Unavailable
@@ -27,8 +29,13 @@ class RedisGuard:
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
-        self._outage = OutageTracker("redis", longest_seconds=1.0)
+        self._outage = OutageTracker("redis", longest_seconds=0.4)
         self._silent_until = 0.0
+
+    def load_script(self, *names: str) -> AsyncScript:
+        """The script made of these Lua files of this package, in this order; Redis runs it as one step."""
+        parts = [files("vyry.redis").joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names]
+        return self.redis.register_script("".join(parts))
 
     async def call(self, call: Callable[[], Awaitable[_T]]) -> _T | None:
         """Returns what the call returns, and None while Redis is down."""

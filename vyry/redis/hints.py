@@ -16,47 +16,6 @@ from vyry.mail.routing import CacheTopic
 from vyry.mail.work_record import pack, unpack
 
 
-#: KEYS: the location of each mailbox. ARGV: prefix of the channels, header of the hint, then the packed key of each mailbox. Returns the indexes of those
-#: that have a socket.
-PUBLISH_SCRIPT: Final = """
-local bags, held = {}, {}
-for i, where in ipairs(redis.call('MGET', unpack(KEYS))) do
-  local node = where and string.match(where, '^(%x+):')
-  if node then
-    held[#held + 1] = i - 1
-    local bag = bags[node] or {ARGV[2]}
-    bag[#bag + 1] = ARGV[i + 2]
-    bags[node] = bag
-  end
-end
-for node, bag in pairs(bags) do redis.call('PUBLISH', ARGV[1] .. node, table.concat(bag)) end
-return held
-"""
-
-#: KEYS: the location of each mailbox. ARGV: this node, lease in milliseconds, prefix of the channels, then for each mailbox its connection and the hint for
-#: the connection that it displaces. Returns for each the number of a newer connection, which keeps the mailbox, or an empty string.
-CLAIM_SCRIPT: Final = """
-local newer = {}
-for i, key in ipairs(KEYS) do
-  local mine, hint = ARGV[2 * i + 2], ARGV[2 * i + 3]
-  local node, number = string.match(redis.call('GET', key) or '', '^(%x+):(%d+)$')
-  if number and tonumber(number) > tonumber(mine) then
-    newer[i] = number
-  else
-    newer[i] = ''
-    redis.call('SET', key, ARGV[1] .. ':' .. mine, 'PX', ARGV[2])
-    if number and node ~= ARGV[1] then redis.call('PUBLISH', ARGV[3] .. node, hint) end
-  end
-end
-return newer
-"""
-
-#: KEYS: the location of a mailbox. ARGV: the value that it must still have to be deleted.
-RELEASE_SCRIPT: Final = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-"""
-
 _HEADER: Final = struct.Struct(">BI")
 _CONNECTION: Final = struct.Struct(">Q")
 
@@ -69,6 +28,8 @@ class HintKind(IntEnum):
     DISPLACED = 3
     CHANGED = 4
     PRESENCE = 5
+    #: The argument is the token of a question about the socket of one mailbox (vyry/redis/socket_query.py).
+    DESCRIBE = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,113 +9,11 @@ While Redis is down each node counts for itself; quotas that are fail-closed rai
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
 
 from vyry.limits import QUOTAS, Grant, Quota, QuotaWindow, rate_limit_error
 from vyry.local_limits import LocalLimiter
 from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
-
-
-#: A charge may put a bucket some windows into debt. A bucket that is full even later was written while the clock of Redis was ahead.
-LUA_LONGEST_DEBT: Final = """
-local function longest_debt(length) return math.max(length, math.min(8 * length, 86400000)) end
-"""
-
-#: KEYS: one for each window. ARGV: cost, then for each window limit, length in milliseconds, grain in milliseconds (0: a bucket); then 1 for a charge.
-#: Returns the wait in milliseconds (0: consumed), the number of the window (the one to wait for, or the tightest), what it has left, and in how many
-#: milliseconds it is full again.
-CONSUME_SCRIPT: Final = (
-    LUA_LONGEST_DEBT
-    + """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local cost = tonumber(ARGV[1])
-local wait, longest, tightest, least, reset = 0, 1, 1, nil, 0
-local writes = {}
-for i, key in ipairs(KEYS) do
-  local limit, length, grain = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
-  local left, back
-  if grain == 0 then
-    local full = math.max(tonumber(redis.call('GET', key) or now), now)
-    if full > now + longest_debt(length) then
-      full = now + length
-      redis.call('SET', key, string.format('%.3f', full), 'PX', length)
-    end
-    full = full + cost * length / limit
-    back = full - now
-    if back - length > wait then wait, longest = back - length, i end
-    left = math.floor((length - back) * limit / length + 0.000001)
-    writes[i] = {'SET', key, string.format('%.3f', full), 'PX', math.ceil(math.max(back, 1))}
-  else
-    local used, moments, entries = cost, {}, redis.call('HGETALL', key)
-    for at = 1, #entries, 2 do
-      local moment, count = tonumber(entries[at]), tonumber(entries[at + 1])
-      if moment + length <= now then
-        redis.call('HDEL', key, entries[at])
-      else
-        if moment > now + grain then
-          redis.call('HDEL', key, entries[at])
-          moment = math.ceil(now / grain) * grain
-          redis.call('HINCRBY', key, string.format('%.0f', moment), count)
-        end
-        used = used + count
-        moments[#moments + 1] = {moment, count}
-      end
-    end
-    table.sort(moments, function(one, other) return one[1] < other[1] end)
-    local excess, until_room = used - limit, 0
-    for _, entry in ipairs(moments) do
-      if excess <= 0 then break end
-      until_room = entry[1] + length - now
-      excess = excess - entry[2]
-    end
-    if excess > 0 then until_room = length end
-    if until_room > wait then wait, longest = until_room, i end
-    left = limit - used
-    back = length
-    writes[i] = {'HINCRBY', key, string.format('%.0f', math.ceil(now / grain) * grain), cost}
-  end
-  if least == nil or left < least then tightest, least, reset = i, left, back end
-end
-if wait >= 0.001 and ARGV[3 * #KEYS + 2] == '0' then return {math.ceil(wait), longest, 0, 0} end
-for i, write in ipairs(writes) do
-  redis.call(unpack(write))
-  if write[1] == 'HINCRBY' then redis.call('PEXPIRE', KEYS[i], math.ceil(ARGV[3 * i] * (1 + 1 / 64))) end
-end
-return {0, tightest, math.max(0, least), math.ceil(reset)}
-"""
-)
-
-#: KEYS: windows of any quotas. ARGV: for each limit, length and grain, as above. Returns for each what is left, and in how many milliseconds it is full again.
-PEEK_SCRIPT: Final = (
-    LUA_LONGEST_DEBT
-    + """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + clock[2] / 1000
-local answer = {}
-for i, key in ipairs(KEYS) do
-  local limit, length, grain = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-  local left, back = limit, 0
-  if grain == 0 then
-    back = math.max(tonumber(redis.call('GET', key) or now) - now, 0)
-    if back > longest_debt(length) then back = length end
-    left = math.floor((length - back) * limit / length + 0.000001)
-  else
-    local entries = redis.call('HGETALL', key)
-    for at = 1, #entries, 2 do
-      local moment = math.min(tonumber(entries[at]), now + grain)
-      if moment + length > now then
-        left = left - tonumber(entries[at + 1])
-        back = math.max(back, moment + length - now)
-      end
-    end
-  end
-  answer[2 * i - 1], answer[2 * i] = math.max(0, left), math.ceil(back)
-end
-return answer
-"""
-)
 
 
 class RedisLimiter:
@@ -127,8 +25,8 @@ class RedisLimiter:
         self._guard = guard
         self._quotas = quotas
         self._keys = keys or RedisLimitKeys()
-        self._consume = guard.redis.register_script(CONSUME_SCRIPT)
-        self._peek = guard.redis.register_script(PEEK_SCRIPT)
+        self._consume = guard.load_script("clock", "limits_common", "limits_consume")
+        self._peek = guard.load_script("clock", "limits_common", "limits_peek")
         self._local = LocalLimiter(quotas)
         self._queue = asyncio.Semaphore(16)
 

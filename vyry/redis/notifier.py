@@ -2,7 +2,8 @@
 
 Theory: Redis may go down, lose all data or lose messages at any time. So no call takes longer than a second (RedisGuard), and a node announces its mailboxes
 again: each 20 s, after a reconnect, and when its own marker is missing (FLUSHALL). After every connect the listener learns that hints may have been lost,
-and reads the database.
+and reads the database. While Redis does not answer at once, `is_in_doubt` is true, and the node looks for new entries in the database all the time
+(web/live/catch_up.py).
 """
 
 import asyncio
@@ -20,19 +21,31 @@ from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
 from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
-from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
+from vyry.redis.hints import Hint, HintKind
+from vyry.redis.socket_query import answer_channel, channel_name, location_key, pack_answer
 from vyry.telemetry import log, record
+from vyry.tracing import pack_contexts, trace_step, unpack_contexts
 
 
 LEASE_SECONDS: Final = 60
-#: How often a node checks its marker in Redis. A channel without a message and without an answer to a ping for twice that long is dead.
-CHECK_SECONDS: Final = 4
+#: How often a node checks its marker in Redis, and pings a channel without a message.
+CHECK_SECONDS: Final = 0.3
+#: A channel is dead after so many checks without a message and without an answer to a ping.
+QUIET_CHECKS: Final = 10
 #: The leases are renewed at every so many checks.
-CHECKS_PER_REFRESH: Final = 5
+CHECKS_PER_REFRESH: Final = 66
+#: For the announcement of all mailboxes after a connect.
+ANNOUNCE_SECONDS: Final = 4.0
+#: Hints are in doubt when Redis takes longer to answer.
+PROMPT_SECONDS: Final = 0.25
+#: Hints stay in doubt for this time after Redis is back: other nodes reconnect later, and send what they kept.
+SETTLE_SECONDS: Final = 1.5
 #: Keys of one call: far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
 #: Notifications kept while Redis is down. More are dropped; the listeners find the mail at their next check.
-_MAX_PENDING: Final = 100_000
+MAX_PENDING: Final = 100_000
+#: Answers to operators that wait to be sent; further questions get none.
+_MAX_ANSWERS: Final = 100
 
 
 class RedisNotifier:
@@ -61,17 +74,30 @@ class RedisNotifier:
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
         self._pending: dict[MailboxKey, None] = {}
+        #: Answers to operators: channel and payload.
+        self._answers: list[tuple[str, bytes]] = []
         self._wake = asyncio.Event()
+        self._is_subscribed = False
+        #: Checks in a row without a message of the channels; the first one sends a ping.
+        self._quiet_checks = 0
+        #: When the check of the marker began that has no answer yet.
+        self._checked_at: float | None = None
+        self._doubt_until = 0.0
         self._sockets = sockets
-        self._publish_script = guard.redis.register_script(PUBLISH_SCRIPT)
-        self._claim_script = guard.redis.register_script(CLAIM_SCRIPT)
-        self._release_script = guard.redis.register_script(RELEASE_SCRIPT)
+        self._publish_script = guard.load_script("hints_publish")
+        self._claim_script = guard.load_script("locations_claim")
+        self._release_script = guard.load_script("locations_release")
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
-        if len(self._pending) < _MAX_PENDING:
+        if len(self._pending) < MAX_PENDING:
             self._pending.update(dict.fromkeys(mailboxes))
             self._wake.set()
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes whose hints wait."""
+        return len(self._pending)
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         held, _ = await self._publish(Hint(HintKind.RELAY, frame, mailboxes))
@@ -97,8 +123,16 @@ class RedisNotifier:
     async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
         if self._held.get(mailbox) == connection:
             del self._held[mailbox]
-            keys, expected = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
+            keys, expected = [location_key(mailbox, self._prefix)], [f"{self._node}:{connection}"]
             await self._guard.call(lambda: self._release_script(keys=keys, args=expected))
+
+    @property
+    def is_in_doubt(self) -> bool:
+        now = time.monotonic()
+        is_slow = self._checked_at is not None and now - self._checked_at > PROMPT_SECONDS
+        if not self._is_subscribed or self._quiet_checks > 1 or is_slow:
+            self._doubt_until = now + SETTLE_SECONDS
+        return now < self._doubt_until
 
     async def run(self) -> None:
         """Send notifications, read the channels and renew the leases until cancelled, also while Redis is down."""
@@ -111,13 +145,24 @@ class RedisNotifier:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._answers:
+                await self._send_answers()
             mailboxes, self._pending = self._pending, {}
             began = time.perf_counter()
-            reached, missed = await self._publish(Hint(HintKind.NOTIFY, b"", mailboxes.keys()))
+            if not mailboxes:
+                continue
+            hint = Hint(HintKind.NOTIFY, pack_contexts(mailboxes), mailboxes.keys())
+            reached, missed = await self._publish(hint)
             record("notify", len(reached), time.perf_counter() - began)
+            trace_step("notify", reached, began)
             if missed:
                 await asyncio.sleep(self._guard.seconds_until_retry)
                 await self.notify(missed)
+
+    async def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        for channel, payload in answers:
+            await self._guard.call(partial(self._redis.publish, channel, payload))
 
     async def _subscribe_loop(self) -> None:
         while True:
@@ -127,26 +172,29 @@ class RedisNotifier:
                         await channel.subscribe(self.channel, self._all_nodes)
                     await self._read_channel(channel)
             except REDIS_ERRORS as problem:
+                self._is_subscribed = False
                 await asyncio.sleep(self._guard.record_failure(problem))
 
     async def _read_channel(self, channel: PubSub) -> None:
-        is_quiet = False
+        self._quiet_checks = 0
         while True:
             async with asyncio.timeout(CHECK_SECONDS + DEADLINE_SECONDS):
                 message = await channel.get_message(timeout=CHECK_SECONDS)
-                if message is None and is_quiet:
-                    # A broken connection may report no error: only the missing answer shows it.
-                    raise TimeoutError("the channel is dead")
                 if message is None:
                     await channel.ping()
-            is_quiet = message is None
             if message is None:
+                self._quiet_checks += 1
+                if self._quiet_checks > QUIET_CHECKS:
+                    # A broken connection may report no error: only the missing answer shows it.
+                    raise TimeoutError("the channel is dead")
                 continue
+            self._quiet_checks = 0
             # The second of the two channels is confirmed.
             if message["type"] == "subscribe" and message["data"] == 2:
-                async with asyncio.timeout(CHECK_SECONDS):
+                async with asyncio.timeout(ANNOUNCE_SECONDS):
                     await self._announce_all()
                 self._guard.record_success()
+                self._is_subscribed = True
                 self._report_gap()
             elif message["type"] == "message":
                 self._parse_and_dispatch(message["data"])
@@ -156,17 +204,28 @@ class RedisNotifier:
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             checks += 1
+            if not self._is_subscribed:
+                # After the connect everything is announced.
+                continue
+            self._checked_at = self._checked_at or time.monotonic()
             is_known = await self._guard.call(lambda: self._redis.exists(self.channel))
+            if is_known is not None:
+                self._checked_at = None
+            is_announced = None
             if is_known == 0 or checks % CHECKS_PER_REFRESH == 0:
-                await self._guard.call(self._announce_all)
+                is_announced = await self._guard.call(self._announce_all)
             await self._announce_pending()
-            if is_known == 0:
+            if is_known == 0 and is_announced:
                 self._report_gap()
+            elif is_known == 0:
+                self._doubt_until = time.monotonic() + SETTLE_SECONDS
 
-    async def _announce_all(self) -> None:
+    async def _announce_all(self) -> bool:
+        """Announce all mailboxes, then this node. Returns True (None is a failed call)."""
         await self._announce(dict(self._held))
         # The marker has the name of the channel. It is set last: a missing marker means that not everything is announced.
         await self._redis.set(self.channel, 1, ex=LEASE_SECONDS)
+        return True
 
     async def _announce_pending(self) -> None:
         """Announce all mailboxes registered during the previous announcement in one call; those that failed stay for the next."""
@@ -188,7 +247,7 @@ class RedisNotifier:
             args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, channel_name("", self._prefix)]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
-            newer = await self._claim_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+            newer = await self._claim_script(keys=[location_key(mailbox, self._prefix) for mailbox in part], args=args)
             for mailbox, connection in zip(part, newer, strict=True):
                 if connection:
                     self._dispatch(Hint.displacement(int(connection), [mailbox]))
@@ -214,7 +273,7 @@ class RedisNotifier:
             hint.header(),
             *(pack([mailbox]) for mailbox in part),
         ]
-        held = await self._publish_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+        held = await self._publish_script(keys=[location_key(mailbox, self._prefix) for mailbox in part], args=args)
         return {part[index] for index in held}
 
     def _parse_and_dispatch(self, packed: bytes) -> None:
@@ -228,6 +287,7 @@ class RedisNotifier:
         listener = self._sockets.current
         match hint.kind:
             case HintKind.NOTIFY:
+                unpack_contexts(hint.argument)
                 listener.on_notify(hint.mailboxes)
             case HintKind.RELAY:
                 listener.on_relay(hint.mailboxes, hint.argument)
@@ -235,10 +295,19 @@ class RedisNotifier:
                 self._apply_displacement(hint.mailboxes, hint.connection)
             case HintKind.CHANGED:
                 listener.on_invalidated(*hint.changes)
+            case HintKind.DESCRIBE:
+                self._answer_question(hint)
             case HintKind.PRESENCE:
                 self._on_presence(hint.argument)
             case _:
                 assert_never(hint.what)
+
+    def _answer_question(self, hint: Hint) -> None:
+        if len(self._answers) < _MAX_ANSWERS:
+            (mailbox, *_) = hint.mailboxes
+            found = self._sockets.describe(mailbox)
+            self._answers.append((answer_channel(hint.argument, self._prefix), pack_answer(found)))
+            self._wake.set()
 
     def _apply_displacement(self, mailboxes: Collection[MailboxKey], connection: int) -> None:
         for mailbox in mailboxes:
@@ -249,15 +318,7 @@ class RedisNotifier:
     def _report_gap(self) -> None:
         self._sockets.current.on_hints_lost()
 
-    def _location_key(self, mailbox: MailboxKey) -> str:
-        return f"{self._prefix}:where:{mailbox}"
-
 
 def new_node_name() -> str:
     """A random name for a node."""
     return secrets.token_hex(8)
-
-
-def channel_name(node: str, prefix: str = "vyry") -> str:
-    """The channel of the hints for this node."""
-    return f"{prefix}:node:{node}"

@@ -9,32 +9,12 @@ from vyry.kernel.batches import batched
 from vyry.local_limits import BucketLimiter, Consumption
 from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
-from vyry.redis.limiter import LUA_LONGEST_DEBT
 
 
 #: Together the nodes may exceed a limit by what each of them can grant in this time.
 INTERVAL_SECONDS: Final = 0.05
 #: Far below the limit of unpack in Lua, and few enough not to delay other calls.
 _BATCH: Final = 500
-
-#: KEYS: buckets as CONSUME_SCRIPT stores them: the millisecond when each is full again. ARGV: for each how many milliseconds of refilling were consumed, and
-#: how long an empty bucket takes to fill. Returns for each in how many microseconds it will be full.
-MERGE_SCRIPT: Final = (
-    LUA_LONGEST_DEBT
-    + """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + clock[2] / 1000
-local answer = {}
-for i, key in ipairs(KEYS) do
-  local full, length = math.max(tonumber(redis.call('GET', key) or now), now), tonumber(ARGV[2 * i])
-  if full > now + longest_debt(length) then full = now + length end
-  full = full + tonumber(ARGV[2 * i - 1])
-  redis.call('SET', key, string.format('%.3f', full), 'PX', math.ceil(math.max(full - now, 1)))
-  answer[i] = math.ceil((full - now) * 1000)
-end
-return answer
-"""
-)
 
 
 class SharedBuckets:
@@ -44,7 +24,7 @@ class SharedBuckets:
         self._guard = guard
         self._buckets = buckets
         self._keys = keys
-        self._merge = guard.redis.register_script(MERGE_SCRIPT)
+        self._merge = guard.load_script("clock", "limits_common", "limits_merge")
 
     async def run(self) -> None:
         """Share until cancelled; without consumption it only waits."""

@@ -17,70 +17,6 @@ from vyry.signals.socket_quotas import SlotOwner, SocketQuota
 LEASE_SECONDS: Final = 120.0
 _BATCH: Final = 500
 
-_NOW: Final = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-"""
-
-#: KEYS: quotas. ARGV: lease in milliseconds, the owner, the owner whose slot counts as free, then the limit of each quota. Returns the other owners of each.
-CLAIM_SCRIPT: Final = (
-    _NOW
-    + """
-local others, is_full = {}, false
-for i, key in ipairs(KEYS) do
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  -- A longer lease was written while the clock was ahead: its owner renews it.
-  redis.call('ZREMRANGEBYSCORE', key, '(' .. string.format('%.0f', now + ARGV[1]), '+inf')
-  others[i] = redis.call('ZCARD', key) - (redis.call('ZSCORE', key, ARGV[3]) and 1 or 0)
-  if others[i] >= tonumber(ARGV[i + 3]) then is_full = true end
-end
-if not is_full then
-  for _, key in ipairs(KEYS) do
-    redis.call('ZADD', key, now + ARGV[1], ARGV[2])
-    redis.call('PEXPIRE', key, ARGV[1])
-  end
-end
-return others
-"""
-)
-
-#: KEYS: quotas, some of them several times. ARGV: lease in milliseconds, then the owner of each.
-RENEW_SCRIPT: Final = (
-    _NOW
-    + """
-for i, key in ipairs(KEYS) do
-  redis.call('ZADD', key, now + ARGV[1], ARGV[i + 1])
-  redis.call('PEXPIRE', key, ARGV[1])
-end
-return 0
-"""
-)
-
-#: KEYS: quotas. ARGV: lease in milliseconds, the old owner, the new owner or an empty string.
-SWAP_SCRIPT: Final = (
-    _NOW
-    + """
-for _, key in ipairs(KEYS) do
-  redis.call('ZREM', key, ARGV[2])
-  if ARGV[3] ~= '' then
-    redis.call('ZADD', key, now + ARGV[1], ARGV[3])
-    redis.call('PEXPIRE', key, ARGV[1])
-  end
-end
-return 0
-"""
-)
-
-#: KEYS: quotas. Returns the number of owners of each.
-COUNT_SCRIPT: Final = (
-    _NOW
-    + """
-local found = {}
-for i, key in ipairs(KEYS) do found[i] = redis.call('ZCOUNT', key, '(' .. string.format('%.0f', now), '+inf') end
-return found
-"""
-)
-
 
 class RedisConnectionSlots:
     """SharedConnectionSlots over Redis. `run` renews the leases of this node."""
@@ -91,10 +27,10 @@ class RedisConnectionSlots:
         self._keys = keys
         self._lease_seconds = lease_seconds
         self._lease = round(lease_seconds * 1000)
-        self._claim = guard.redis.register_script(CLAIM_SCRIPT)
-        self._renew = guard.redis.register_script(RENEW_SCRIPT)
-        self._swap = guard.redis.register_script(SWAP_SCRIPT)
-        self._count = guard.redis.register_script(COUNT_SCRIPT)
+        self._claim = guard.load_script("clock", "slots_claim")
+        self._renew = guard.load_script("clock", "slots_renew")
+        self._transfer = guard.load_script("clock", "slots_transfer")
+        self._count = guard.load_script("clock", "slots_count")
 
     async def acquire(
         self, quotas: Mapping[SocketQuota, int], owner: SlotOwner, own_mailbox: MailboxKey
@@ -109,7 +45,7 @@ class RedisConnectionSlots:
             self._owner_name(old_owner),
             "" if new_owner is None else self._owner_name(new_owner),
         ]
-        await self._guard.call(lambda: self._swap(keys=self._quota_keys(quotas), args=args))
+        await self._guard.call(lambda: self._transfer(keys=self._quota_keys(quotas), args=args))
 
     async def count(self, quotas: Sequence[SocketQuota]) -> Sequence[int] | None:
         return await self._guard.call(lambda: self._count(keys=self._quota_keys(quotas)))

@@ -1,12 +1,19 @@
 """Secret files: created for a new database only. For an existing one a lost secret must be restored, not replaced."""
 
 import contextlib
+import os
 import secrets
 import sqlite3
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from vyry.kernel.atomic_files import create_file
+
+
+#: In the data folder: JWT_SECRET where the environment does not have it.
+JWT_FILE: Final = "jwt-secret"
 
 
 def create_secret(path: Path) -> None:
@@ -52,3 +59,14 @@ def _has_served(database: Path) -> bool:
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(address, uri=True)) as opened:
         return bool(opened.execute("SELECT EXISTS (SELECT 1 FROM pepper)").fetchone()[0])
     return False
+
+
+def folder_problems(folder: Path) -> Iterator[str]:
+    """A line if other users can read or change the data folder."""
+    if not folder.exists():
+        return
+    found = folder.stat()
+    if found.st_uid != os.geteuid():
+        yield f"{folder} belongs to another user: run as its owner, or set VYRY_DATA_DIR to a folder of your own."
+    elif stat.S_IMODE(found.st_mode) & 0o077:
+        yield f"Others can look into {folder}: run `chmod 700 {folder}`."

@@ -26,8 +26,9 @@ from vyry.limits import QUOTAS
 from vyry.settings.attachments import AttachmentSettings, attachment_conflicts, unsafe_attachment_settings
 from vyry.settings.calls import CallSettings, call_conflicts
 from vyry.settings.codes import CodeSettings, code_conflicts, unsafe_code_settings
+from vyry.settings.monitoring import MonitoringSettings, monitoring_conflicts
 from vyry.settings.push import PushSettings, push_conflicts, unsafe_push_settings
-from vyry.settings.secret_files import create_secret, lost_secret_problems
+from vyry.settings.secret_files import JWT_FILE, create_secret, folder_problems, lost_secret_problems
 from vyry.settings.types import (
     MIN_SECRET,
     Network,
@@ -46,7 +47,6 @@ EXAMPLE_SECRET: Final = "change-me: at least 32 random characters"  # noqa: S105
 #: 32 random hexadecimal digits have fewer different ones in one case of millions.
 _FEW_CHARACTERS: Final = 8
 _LIMIT_PREFIX: Final = "VYRY_LIMIT_"
-_JWT_FILE: Final = "jwt-secret"
 #: How the URLs of PostgreSQL, Redis and Kafka name the file of the CA.
 _CA_PARAMETERS: Final = ("sslrootcert", "ssl_ca_certs", "ca")
 _UNPREFIXED_FIELDS: Final = frozenset(
@@ -62,6 +62,12 @@ _UNPREFIXED_FIELDS: Final = frozenset(
     }
 )
 _PLAIN_NAMES: Final = sorted(field.upper() for field in _UNPREFIXED_FIELDS)
+#: What other programs call the same setting.
+_OTHER_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
+    "DATABASE_URL": ("POSTGRES_URL", "POSTGRESQL_URL", "PG_URL", "DB_URL", "DATABASE_URI"),
+    "REDIS_URL": ("REDIS_URI", "REDIS_HOST"),
+    "KAFKA_URL": ("KAFKA_BROKERS", "KAFKA_BROKER", "KAFKA_BOOTSTRAP_SERVERS", "KAFKA_HOST"),
+}
 #: Prefixes of settings without VYRY_: a name that is nearly one of them is refused.
 _OWN_PREFIXES: Final = ("SERVER_", "JWT_", "REFRESH_TOKEN_")
 _SLIP: Final = 0.85
@@ -85,15 +91,7 @@ class SettingsError(ConfigurationError):
     """The settings are invalid; `problems` has one line for each, without values."""
 
 
-def mask_url(url: str) -> str:
-    """The URL without password and query, for logs."""
-    scheme, separator, rest = url.partition("?")[0].partition("://")
-    user, at, host = rest.rpartition("@")
-    name, colon, _ = user.partition(":")
-    return f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
-
-
-class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
+class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, MonitoringSettings):
     """The settings of a process; frozen. Created by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -117,12 +115,15 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings):
     #: PEM files; with both the node listens by TLS alone.
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    #: Metrics and readiness; a second process on the host takes the next free port.
-    admin_host: str = "127.0.0.1"
-    admin_port: Port = 8001
     processes: int = Field(1, ge=1, le=64)
+    #: The name of this node in its log; without it the name of the host.
+    node_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    #: A planned stop ends the sockets of a web node one by one within this time.
+    drain_seconds: float = Field(12.0, ge=0, le=600)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
+    #: Connections of those proxies begin with a PROXY header of version 2.
+    proxy_protocol: Literal["off", "v2"] = "off"
     #: The header in which those proxies write the address of the client.
     forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
@@ -186,6 +187,12 @@ def env_names() -> tuple[str, ...]:
     return tuple(_FIELDS)
 
 
+def set_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The names of the settings that are set, for the log; never their values."""
+    given = os.environ if environ is None else environ
+    return sorted(name for name in given if given[name] and (name in _FIELDS or name.startswith(_LIMIT_PREFIX)))
+
+
 def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes_secrets: bool = True) -> Settings:
     """The settings of a process of this role. Raises SettingsError with a line for each problem. An empty value counts as not set.
 
@@ -209,7 +216,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
     values.setdefault("database_url", f"sqlite://{data_dir / 'vyry.db'}")
     values.setdefault("server_host", "127.0.0.1" if role is Role.START else "0.0.0.0")  # noqa: S104  the contract's default
     if "jwt_secret" not in values:
-        values["jwt_secret"] = _load_secret(data_dir / _JWT_FILE, role, makes_secrets)
+        values["jwt_secret"] = _load_secret(data_dir / JWT_FILE, role, makes_secrets)
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
@@ -227,7 +234,7 @@ def load_settings(role: Role, environ: Mapping[str, str] | None = None, *, makes
 def make_secrets(environ: Mapping[str, str] | None = None) -> list[Path]:
     """Create missing secret files, for nodes that share them; returns the created ones."""
     data_dir, pepper_file = _secret_locations(os.environ if environ is None else environ)
-    made = [path for path in (pepper_file, data_dir / _JWT_FILE) if not path.exists()]
+    made = [path for path in (pepper_file, data_dir / JWT_FILE) if not path.exists()]
     for path in made:
         create_secret(path)
     return made
@@ -263,7 +270,7 @@ def _unknown_names(given: Mapping[str, str]) -> Iterator[str]:
 def _missing_names(given: Mapping[str, str], role: Role) -> Iterator[str]:
     data_dir, pepper_file = _secret_locations(given)
     if role is Role.START:
-        files = (pepper_file, None if "JWT_SECRET" in given else data_dir / _JWT_FILE)
+        files = (pepper_file, None if "JWT_SECRET" in given else data_dir / JWT_FILE)
         yield from lost_secret_problems(given.get("DATABASE_URL", f"sqlite://{data_dir / 'vyry.db'}"), *files)
         for name in sorted({"REDIS_URL", "KAFKA_URL"} & set(given)):
             yield f"{name} is set, but `vyry start` is all in one process: run `vyry web` and `vyry worker`, or unset it."
@@ -274,12 +281,20 @@ def _missing_names(given: Mapping[str, str], role: Role) -> Iterator[str]:
             "KAFKA_URL": "kafka://HOST:9092",
         }
         for name in sorted(set(needed) - set(given)):
-            yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`."
+            near = _similar_names(name, given)
+            meant = f" {near[0]} is set: is {name} meant?" if near else ""
+            yield f"{name} is not set: `vyry {role.value}` needs it ({needed[name]}); for one process without services run `vyry start`.{meant}"
     if role is Role.WEB:
-        if "JWT_SECRET" not in given and not (data_dir / _JWT_FILE).exists():
+        if "JWT_SECRET" not in given and not (data_dir / JWT_FILE).exists():
             yield "JWT_SECRET is not set: give all web nodes the same 32 random characters or more (`openssl rand -base64 48`)."
         if not pepper_file.exists() and given.get("VYRY_ENV") != "development":
             yield f"VYRY_PEPPER_FILE: there is no {pepper_file}; make one (`vyry secrets`) and give all web nodes the same."
+
+
+def _similar_names(name: str, given: Iterable[str]) -> list[str]:
+    """Variables that other programs use for this one, or that are nearly spelled like it."""
+    usual = [each for each in _OTHER_NAMES.get(name, ()) if each in given]
+    return usual or get_close_matches(name, sorted(set(given) - set(_PLAIN_NAMES)), 1, _SLIP)
 
 
 def _parse_overrides(given: Mapping[str, str]) -> dict[str, Rate]:
@@ -308,8 +323,11 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
     yield from attachment_conflicts(settings)
     yield from call_conflicts(settings)
     yield from push_conflicts(settings)
+    yield from monitoring_conflicts(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
+    if settings.proxy_protocol != "off" and not settings.trusted_proxies:
+        yield "VYRY_PROXY_PROTOCOL needs VYRY_TRUSTED_PROXIES: only these networks may name the address of a client."
     yield from _certificate_problems(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
         yield "JWT_SECRET and the pepper are the same: replace one of them; a leak of one must not reveal the other."
@@ -358,20 +376,9 @@ def _unsafe_in_production(settings: Settings, *, is_secret_given: bool) -> Itera
         yield "VYRY_LIMITS=off is for benchmarks: production keeps its limits."
 
 
-def folder_problems(folder: Path) -> Iterator[str]:
-    """A line if other users can read or change the data folder."""
-    if not folder.exists():
-        return
-    found = folder.stat()
-    if found.st_uid != os.geteuid():
-        yield f"{folder} belongs to another user: run as its owner, or set VYRY_DATA_DIR to a folder of your own."
-    elif stat.S_IMODE(found.st_mode) & 0o077:
-        yield f"Others can look into {folder}: run `chmod 700 {folder}`."
-
-
 def exposed_files(settings: Settings) -> Iterator[str]:
     """A line for each secret file that other users can read."""
-    own = (settings.pepper_file, settings.data_dir / _JWT_FILE, settings.key_ring_file)
+    own = (settings.pepper_file, settings.data_dir / JWT_FILE, settings.key_ring_file)
     given = (
         settings.sms_secret_file,
         settings.vapid_key_file,
@@ -379,6 +386,7 @@ def exposed_files(settings: Settings) -> Iterator[str]:
         settings.apns_key_file,
         settings.s3_secret_file,
         settings.turn_secret_file,
+        settings.admin_token_file,
     )
     for path in (*own, *given):
         if path is not None and path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:

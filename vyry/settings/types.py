@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 
 MIN_SECRET: Final = 32
+MAX_PORT: Final = 65_535
 
 
 def split_commas(value: object) -> object:
@@ -56,9 +57,13 @@ def url_with_scheme(*schemes: str) -> AfterValidator:
         if scheme not in schemes or not rest:
             raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         try:
-            urlsplit(value.get_secret_value())
+            hosts = urlsplit(value.get_secret_value()).netloc.rpartition("@")[2]
         except ValueError:
             raise ValueError("cannot be read as a URL: write [ and ] of a user or password as %5B and %5D") from None
+        for host in hosts.split(","):
+            port = host.rpartition("]")[2].partition(":")[2]
+            if port and not (re.fullmatch("[0-9]{1,5}", port) and int(port) <= MAX_PORT):
+                raise ValueError(f"must name a port from 0 to {MAX_PORT} behind each host")
         return value
 
     return AfterValidator(check)
@@ -74,8 +79,16 @@ def check_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def mask_url(url: str) -> str:
+    """The URL without password and query, for logs."""
+    scheme, separator, rest = url.partition("?")[0].partition("://")
+    user, at, host = rest.rpartition("@")
+    name, colon, _ = user.partition(":")
+    return f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
+
+
 Seconds = Annotated[timedelta, BeforeValidator(_seconds)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Rate = tuple[int, timedelta]
 Origin = Annotated[str, AfterValidator(_origin)]
-Port = Annotated[int, Field(ge=0, le=65535)]
+Port = Annotated[int, Field(ge=0, le=MAX_PORT)]

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.queryset import QuerySet
 
 from vyry.attachments.attachment import Attachment, AttachmentId, AttachmentLimits, Part, Usage
 from vyry.errors import InvalidToken
@@ -18,17 +20,9 @@ from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
 _USAGE: Final = """
     SELECT count(*) AS files, count(*) - count(completed_at) AS unfinished, coalesce(sum(length), 0) AS length
     FROM attachment WHERE account_id = $1 AND expires_at > $2"""
-_FIND: Final = "SELECT * FROM attachment WHERE id = $1 AND expires_at > $2"
-_FIND_OWN: Final = "SELECT * FROM attachment WHERE id = $1 AND expires_at > $2 AND account_id = $3"
 _CLAIM_WRITER: Final = """
     UPDATE attachment SET writer = writer + 1 WHERE id = $1 AND expires_at > $2 AND account_id = $3 RETURNING *"""
-_EXTEND: Final = """
-    UPDATE attachment SET parts = $3, received = $4, completed_at = $5, expires_at = $6
-    WHERE id = $1 AND writer = $2 AND expires_at > $7 AND completed_at IS NULL AND account_id IS NOT NULL RETURNING id"""
-_END: Final = "UPDATE attachment SET expires_at = $2 WHERE id = $1 AND expires_at > $2 AND account_id = $3 RETURNING id"
-_EXPIRED: Final = "SELECT id FROM attachment WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2"
-_EXISTING: Final = "SELECT id FROM attachment WHERE id = ANY($1)"
-_FORGET: Final = "DELETE FROM attachment WHERE id = ANY($1)"
+_LIST: Final = "SELECT id, parts FROM attachment WHERE id > $1 ORDER BY id LIMIT $2"
 
 
 class TortoiseAttachments:
@@ -61,39 +55,62 @@ class TortoiseAttachments:
             return True
 
     async def find(self, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
-        return await _fetch_one(_FIND, attachment_id, now)
+        async with database_guard():
+            return _first(await AttachmentRow.filter(id=attachment_id, expires_at__gt=now).values())
 
     async def find_own(self, owner: UserId, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
-        return await _fetch_one(_FIND_OWN, attachment_id, now, owner)
+        async with database_guard():
+            return _first(await _own(owner, attachment_id, now).values())
 
     async def claim_writer(self, owner: UserId, attachment_id: AttachmentId, now: datetime) -> Attachment | None:
-        return await _fetch_one(_CLAIM_WRITER, attachment_id, now, owner)
+        async with database_guard():
+            return _first(await fetch(connection(), _CLAIM_WRITER, attachment_id, now, owner))
 
     async def extend(self, longer: Attachment, now: datetime) -> bool:
-        values = (
-            *(longer.attachment_id, longer.writer, _format_parts(longer.parts), longer.received),
-            *(longer.completed_at, longer.expires_at, now),
+        unfinished = AttachmentRow.filter(
+            id=longer.attachment_id,
+            writer=longer.writer,
+            expires_at__gt=now,
+            completed_at__isnull=True,
+            account_id__isnull=False,
         )
         async with database_guard():
-            return bool(await fetch(connection(), _EXTEND, *values))
+            return bool(
+                await unfinished.update(
+                    parts=_format_parts(longer.parts),
+                    received=longer.received,
+                    completed_at=longer.completed_at,
+                    expires_at=longer.expires_at,
+                )
+            )
 
     async def expire(self, owner: UserId, attachment_id: AttachmentId, now: datetime) -> bool:
         async with database_guard():
-            return bool(await fetch(connection(), _END, attachment_id, now, owner))
+            return bool(await _own(owner, attachment_id, now).update(expires_at=now))
 
 
 class TortoiseAttachmentUpkeep:
     """AttachmentUpkeepStore on PostgreSQL or SQLite."""
 
     async def list_expired(self, now: datetime, limit: int) -> Sequence[AttachmentId]:
-        return await _fetch_ids(_EXPIRED, now, limit)
+        async with database_guard():
+            expired = AttachmentRow.filter(expires_at__lte=now).order_by("expires_at").limit(limit)
+            return [AttachmentId(row.id) for row in await expired.only("id")]
 
     async def find_existing(self, ids: Collection[AttachmentId]) -> Collection[AttachmentId]:
-        return set(await _fetch_ids(_EXISTING, list(ids))) if ids else ()
+        async with database_guard():
+            return {AttachmentId(row.id) for row in await AttachmentRow.filter(id__in=list(ids)).only("id")}
 
     async def delete(self, ids: Collection[AttachmentId]) -> None:
         async with database_guard():
-            await fetch(connection(), _FORGET, sorted(ids))
+            await AttachmentRow.filter(id__in=sorted(ids)).delete()
+
+
+async def list_parts(after: AttachmentId | None, limit: int) -> list[tuple[AttachmentId, Sequence[Part]]]:
+    """Attachments and their parts in the order of their ids, those that expired but still have a row included. Raises Unavailable."""
+    async with database_guard():
+        rows = await fetch(connection(), _LIST, after or UUID(int=0), limit)
+    return [(AttachmentId(to_uuid(row["id"])), _parse_parts(row["parts"])) for row in rows]
 
 
 async def _usage(tx: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:
@@ -102,15 +119,12 @@ async def _usage(tx: BaseDBAsyncClient, owner: UserId, now: datetime) -> Usage:
     return Usage(row["files"], row["unfinished"], int(row["length"]))
 
 
-async def _fetch_one(statement: str, *values: object) -> Attachment | None:
-    async with database_guard():
-        rows = await fetch(connection(), statement, *values)
+def _own(owner: UserId, attachment_id: AttachmentId, now: datetime) -> QuerySet[AttachmentRow]:
+    return AttachmentRow.filter(id=attachment_id, expires_at__gt=now, account_id=owner)
+
+
+def _first(rows: Sequence[dict[str, Any]]) -> Attachment | None:
     return _attachment(rows[0]) if rows else None
-
-
-async def _fetch_ids(statement: str, *values: object) -> list[AttachmentId]:
-    async with database_guard():
-        return [AttachmentId(to_uuid(row["id"])) for row in await fetch(connection(), statement, *values)]
 
 
 def _attachment(row: dict[str, Any]) -> Attachment:

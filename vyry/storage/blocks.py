@@ -9,30 +9,21 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.contacts.blocks import MAX_BLOCKS, Block, BlockPage
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import ConversationId, UserId
-from vyry.storage.database import connection, database_guard, transaction
+from vyry.storage.conversation_models import BlockRow, FriendRequestRow, FriendRow, GroupInvitationRow
+from vyry.storage.database import database_guard, transaction
 from vyry.storage.groups import wait_for_posts
 from vyry.storage.locks import lock_accounts
-from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import pair_key
+from vyry.storage.raw_sql import fetch, to_uuid
+from vyry.storage.relationships import in_either_direction, pair_key, shares_conversation
 
 
 #: Whether $1 blocks $2, whether $2 is hidden from $1 (it blocks $1, and they share no conversation), and how many accounts $1 blocks.
-_RELATIONSHIP: Final = """
+_RELATIONSHIP: Final = f"""
     SELECT EXISTS (SELECT 1 FROM block WHERE account_id = $1 AND blocked_id = $2) AS is_blocked,
-        EXISTS (SELECT 1 FROM block WHERE account_id = $2 AND blocked_id = $1) AND NOT EXISTS (
-            SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id
-            WHERE x.account_id = $1 AND y.account_id = $2) AS is_hidden,
+        EXISTS (SELECT 1 FROM block WHERE account_id = $2 AND blocked_id = $1)
+            AND NOT {shares_conversation("$1", "$2")} AS is_hidden,
         (SELECT count(*) FROM block WHERE account_id = $1) AS blocks"""
 _RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE pair = $1 RETURNING id"
-_BLOCK: Final = "INSERT INTO block (account_id, blocked_id, at) VALUES ($1, $2, $3)"
-_UNBLOCK: Final = "DELETE FROM block WHERE account_id = $1 AND blocked_id = $2 RETURNING 1"
-_UNFRIEND: Final = (
-    "DELETE FROM friend WHERE (account_id = $1 AND friend_id = $2) OR (account_id = $2 AND friend_id = $1)",
-    "DELETE FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)",
-    "DELETE FROM group_invitation WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)",
-)
-_PAGE: Final = """
-    SELECT blocked_id AS id, at FROM block WHERE account_id = $1 AND blocked_id > $2 ORDER BY blocked_id LIMIT $3"""
 _BEFORE_ALL: Final = UUID(int=0)
 
 
@@ -50,9 +41,10 @@ class TortoiseBlocks:
             if between["blocks"] >= MAX_BLOCKS:
                 raise Forbidden("You have reached the limit of blocked accounts.")
             changed = await _bump_version(tx, owner, other)
-            await fetch(tx, _BLOCK, owner, other, now)
-            for statement in _UNFRIEND:
-                await fetch(tx, statement, owner, other)
+            _ = await BlockRow.create(tx, account_id=owner, blocked_id=other, at=now)
+            await FriendRow.filter(in_either_direction(owner, other, "friend_id")).using_db(tx).delete()
+            await FriendRequestRow.filter(in_either_direction(owner, other)).using_db(tx).delete()
+            await GroupInvitationRow.filter(in_either_direction(owner, other)).using_db(tx).delete()
         if changed is not None:
             await wait_for_posts()
         return changed
@@ -61,14 +53,15 @@ class TortoiseBlocks:
         async with transaction() as tx:
             await lock_accounts(tx, owner, other)
             changed = await _bump_version(tx, owner, other)
-            if not await fetch(tx, _UNBLOCK, owner, other):
+            if not await BlockRow.filter(account_id=owner, blocked_id=other).using_db(tx).delete():
                 raise NotFound
             return changed
 
     async def list(self, owner: UserId, limit: int, after: UserId | None) -> BlockPage:
         async with database_guard():
-            rows = await fetch(connection(), _PAGE, owner, after or _BEFORE_ALL, limit + 1)
-        page = [Block(UserId(to_uuid(row["id"])), to_datetime(row["at"])) for row in rows[:limit]]
+            later = BlockRow.filter(account_id=owner, blocked_id__gt=after or _BEFORE_ALL)
+            rows = await later.order_by("blocked_id").limit(limit + 1)
+        page = [Block(UserId(row.blocked_id), row.at) for row in rows[:limit]]
         return BlockPage(page, page[-1].user_id if len(rows) > limit else None)
 
 

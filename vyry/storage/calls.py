@@ -8,19 +8,18 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from vyry.errors import RateLimited
 from vyry.kernel.ids import DeviceId, UserId
 from vyry.signals.call_store import CALL_RETENTION, MAX_RINGING, RING_TIMEOUT, UNANSWERED, Call, CallKey
+from vyry.storage.conversation_models import CallRow
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_uuid
 
 
-_KEY: Final = "call_id = $1 AND account_id = $2 AND to_id = $3"
 #: Calls of one account are added one after the other, so that the limit is exact.
 _LOCK_CALLER: Final = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _RING: Final = """
     INSERT INTO call (call_id, account_id, to_id, device_id, at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"""
-_RINGING: Final = "SELECT count(*) AS ringing FROM call WHERE account_id = $1 AND taken_by IS NULL"
-_FIND: Final = f"SELECT * FROM call WHERE {_KEY}"
-_CLAIM: Final = f"UPDATE call SET taken_by = $4 WHERE {_KEY} AND taken_by IS NULL RETURNING id"
+_CLAIM: Final = """
+    UPDATE call SET taken_by = $4 WHERE call_id = $1 AND account_id = $2 AND to_id = $3 AND taken_by IS NULL RETURNING id"""
 _EXPIRE: Final = """
     UPDATE call SET taken_by = $1 WHERE id IN (
         SELECT id FROM call WHERE taken_by IS NULL AND at <= $2 ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED)
@@ -39,12 +38,12 @@ class TortoiseCalls:
             if tx.capabilities.dialect != "sqlite":
                 await fetch(tx, _LOCK_CALLER, str(key.caller))
             await fetch(tx, _RING, key.call_id, key.caller, key.callee, call.device_id, now)
-            if (await fetch(tx, _RINGING, key.caller))[0]["ringing"] > MAX_RINGING:
+            if await CallRow.filter(account_id=key.caller, taken_by__isnull=True).using_db(tx).count() > MAX_RINGING:
                 raise RateLimited(round(RING_TIMEOUT.total_seconds()))
 
     async def find(self, key: CallKey) -> Call | None:
         async with database_guard():
-            found = await fetch(connection(), _FIND, key.call_id, key.caller, key.callee)
+            found = await CallRow.filter(call_id=key.call_id, account_id=key.caller, to_id=key.callee).values()
         return _call(found[0]) if found else None
 
     async def claim(self, key: CallKey, device_id: DeviceId) -> bool:

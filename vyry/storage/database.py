@@ -19,6 +19,7 @@ from tortoise.exceptions import DBConnectionError, OperationalError
 from tortoise.transactions import in_transaction
 
 from vyry.errors import Unavailable
+from vyry.storage.missing_tables import MISSING_ERRORS, is_migrated, record_missing
 
 
 #: The time-outs of a guarded block and of one statement; for that of a connection see tortoise_asyncpg.
@@ -124,7 +125,7 @@ async def open_database(url: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def database_guard(seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[None]:
-    """Raises Unavailable if the block takes longer, or if the database is down, overloaded or full."""
+    """Raises Unavailable if the block takes longer, or if the database is down, overloaded, full or not migrated."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -133,6 +134,8 @@ async def database_guard(seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[None
     except (OperationalError, sqlite3.OperationalError) as error:
         # Tortoise wraps the errors of statements, but not those of BEGIN and COMMIT.
         cause = error if isinstance(error, sqlite3.OperationalError) else (*error.args, None)[0]
+        if isinstance(cause, MISSING_ERRORS) and not await is_migrated(connection().execute_query_dict):
+            raise record_missing(cause) from error
         if not (isinstance(cause, sqlite3.Error) and is_sqlite_outage(cause)):
             raise
         raise Unavailable("The database is overloaded; retry.") from error
@@ -150,6 +153,12 @@ async def transaction() -> AsyncIterator[BaseDBAsyncClient]:
     """A guarded transaction. Its first statement must be a write or a lock (vyry/storage/locks.py): on SQLite it makes the transaction the only writer."""
     async with database_guard(), in_transaction("default") as connection:
         yield connection
+
+
+def pool_load() -> tuple[int, int, int]:
+    """The connections that this process may have, how many are in use, and how many callers wait for one."""
+    load: tuple[int, int, int] = getattr(get_connection("default"), "load", (0, 0, 0))
+    return load
 
 
 def connection() -> BaseDBAsyncClient:

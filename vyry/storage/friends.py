@@ -17,11 +17,12 @@ from vyry.contacts.friends import (
 )
 from vyry.errors import Forbidden, NotFound
 from vyry.kernel.ids import UserId
+from vyry.storage.conversation_models import FriendRequestRow, FriendRow
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.discovery import person_from_row
 from vyry.storage.locks import lock_accounts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import IS_BLOCKED, pair_key
+from vyry.storage.relationships import IS_BLOCKED, in_either_direction, pair_key
 
 
 _ARE_FRIENDS: Final = "EXISTS (SELECT 1 FROM friend WHERE account_id = $1 AND friend_id = $2)"
@@ -30,7 +31,6 @@ _HAS_CONTACT: Final = f"""
         OR EXISTS (SELECT 1 FROM friend_request WHERE (account_id = $1 AND to_id = $2) OR (account_id = $2 AND to_id = $1)) AS has_contact
     FROM account WHERE id = $2 AND deleted_at IS NULL AND NOT {IS_BLOCKED}"""
 _RELATION: Final = f"SELECT {IS_BLOCKED} AS is_barred, {_ARE_FRIENDS} AS are_friends"
-_DELETE_REQUEST: Final = "DELETE FROM friend_request WHERE account_id = $1 AND to_id = $2 RETURNING 1"
 _REQUEST: Final = "INSERT INTO friend_request (account_id, to_id, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _REQUESTS_WAITING: Final = """
     SELECT (SELECT count(*) FROM friend_request WHERE account_id = $1 AND to_id <> $2) AS of_asker,
@@ -46,9 +46,6 @@ _DROP_OLDEST: Final = """
             WHERE c.pair IS NOT NULL
         ), r.at, r.account_id LIMIT 1)"""
 _FRIENDS_HAD: Final = "SELECT count(*) AS had FROM friend WHERE account_id = ANY($1) GROUP BY account_id"
-_BEFRIEND: Final = "INSERT INTO friend (account_id, friend_id, since) VALUES ($1, $2, $3), ($2, $1, $3)"
-_UNFRIEND: Final = """
-    DELETE FROM friend WHERE (account_id = $1 AND friend_id = $2) OR (account_id = $2 AND friend_id = $1) RETURNING 1"""
 _FRIENDS: Final = """
     SELECT a.id, a.username, a.display_name, a.picture_attachment_id, f.since FROM friend f JOIN account a ON a.id = f.friend_id
     WHERE f.account_id = $1 AND f.friend_id > $2 ORDER BY f.friend_id LIMIT $3"""
@@ -74,7 +71,7 @@ class TortoiseFriends:
         async with transaction() as tx:
             if await _lock_and_check_friends(tx, asker, other):
                 return True
-            if await fetch(tx, _DELETE_REQUEST, other, asker):
+            if await _delete_request(tx, other, asker):
                 await _add_friendship(tx, asker, other, now)
                 return True
             waiting = (await fetch(tx, _REQUESTS_WAITING, asker, other))[0]
@@ -89,19 +86,19 @@ class TortoiseFriends:
         async with transaction() as tx:
             if await _lock_and_check_friends(tx, user, asker):
                 return
-            if not await fetch(tx, _DELETE_REQUEST, asker, user):
+            if not await _delete_request(tx, asker, user):
                 raise NotFound
             await _add_friendship(tx, user, asker, now)
 
     async def delete_request(self, asker: UserId, other: UserId) -> None:
         async with database_guard():
-            if not await fetch(connection(), _DELETE_REQUEST, asker, other):
+            if not await _delete_request(connection(), asker, other):
                 raise NotFound
 
     async def remove(self, user: UserId, friend: UserId) -> None:
         async with transaction() as tx:
             await lock_accounts(tx, user, friend)
-            if not await fetch(tx, _UNFRIEND, user, friend):
+            if not await FriendRow.filter(in_either_direction(user, friend, "friend_id")).using_db(tx).delete():
                 raise NotFound
 
     async def list_friends(self, user: UserId, limit: int, after: UserId | None) -> FriendPage:
@@ -138,5 +135,13 @@ async def _lock_and_check_friends(tx: BaseDBAsyncClient, user: UserId, other: Us
 async def _add_friendship(tx: BaseDBAsyncClient, one: UserId, other: UserId, now: datetime) -> None:
     if any(row["had"] >= MAX_FRIENDS for row in await fetch(tx, _FRIENDS_HAD, [one, other])):
         raise Forbidden("One of the two accounts has reached its limit of friends.")
-    await fetch(tx, _BEFRIEND, one, other, now)
-    await fetch(tx, _DELETE_REQUEST, one, other)
+    sides = [
+        FriendRow(account_id=one, friend_id=other, since=now),
+        FriendRow(account_id=other, friend_id=one, since=now),
+    ]
+    await FriendRow.bulk_create(sides, using_db=tx)
+    await _delete_request(tx, one, other)
+
+
+async def _delete_request(tx: BaseDBAsyncClient, asker: UserId, other: UserId) -> bool:
+    return bool(await FriendRequestRow.filter(account_id=asker, to_id=other).using_db(tx).delete())

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
-from typing import Final
 from uuid import UUID
 
 from vyry.kernel.ids import MailboxKey, MessageId
@@ -12,11 +11,6 @@ from vyry.mail.store import Copy, MailboxCaps, Message, PostOutcome
 
 
 Key = tuple[MailboxKey, MessageId]
-#: Whether the sender `k.account` is no stranger to the owner `d.account_id` of the mailbox; for both databases.
-IS_ACQUAINTANCE: Final = """(
-    EXISTS (SELECT 1 FROM friend f WHERE f.account_id = d.account_id AND f.friend_id = k.account)
-    OR EXISTS (SELECT 1 FROM member x JOIN conversation c ON c.id = x.conversation_id AND (c.kind = 'group' OR x.has_written)
-        JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = k.account WHERE x.account_id = d.account_id))"""
 
 
 class PostBatch:

@@ -1,5 +1,8 @@
 """Migrations: `vyry migrate`, `vyry rollback`, and the migration at `vyry start`.
 
+A release runs on the schema of any newer release whose steps only expand it: new tables, columns that may stay empty, functions that take what they took.
+A step that takes something away has `_contract` in its name, which is all that an older release can see of it (ADR 0037).
+
 Each call is one transaction including its entries in `tortoise_migrations`: a crash leaves the old schema. Concurrent calls run one after the other.
 """
 
@@ -28,55 +31,75 @@ _LOCK: Final = 0x76797279
 _APP: Final = "vyry"
 #: The first step of the schema before 1.0, whose steps were replaced by one.
 _BEFORE_1_0: Final = "0001_initial"
+#: In the name of a step that an older release does not survive.
+CONTRACT: Final = "_contract"
 _CONNECT_SECONDS: Final = 5.0
 
 Progress = Callable[[str], None]
 
 
-async def refuse_unknown(url: str) -> None:
-    """Changes nothing. Raises SchemaTooNew or SchemaTooOld when migrations were applied that this release lacks, Unavailable when the database is down."""
-    known = await _release_migrations(url)
+async def refuse_unknown(url: str) -> list[str]:
+    """The migrations of newer releases that this release can run on; changes nothing.
+
+    Raises SchemaTooNew or SchemaTooOld when this release cannot run on the schema, Unavailable when the database is down.
+    """
+    known = await release_migrations(url)
     unknown = [name for name in await applied_migrations(url) if name not in known]
     if _BEFORE_1_0 in unknown:
         raise SchemaTooOld(
             "The database was made by a version of Vyry before 1.0, which cannot be upgraded:"
             " start with an empty database (`vyry start`: with an empty folder, VYRY_DATA_DIR)."
         )
-    if unknown:
+    if any(CONTRACT in name for name in unknown):
         raise SchemaTooNew(
             f"The database was migrated by a newer release of Vyry ({', '.join(unknown)}): run that release, or undo them with its `vyry rollback --yes`."
+        )
+    return unknown
+
+
+async def refuse_newer(url: str) -> None:
+    """Raises SchemaTooNew when a newer release applied the newest migration, also one that this release can run on; SchemaTooOld, Unavailable."""
+    if unknown := await refuse_unknown(url):
+        raise SchemaTooNew(
+            f"The newest migration, {unknown[-1]}, is of a newer release of Vyry, and only that release can undo it. This release runs on it: nothing has to be undone."
         )
 
 
 async def migrate(url: str, progress: Progress | None = None) -> list[str]:
     """Apply all new migrations; returns their names. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
-    async with _migration_lock(url):
+    async with migration_lock(url):
         await refuse_unknown(url)
         waiting = await pending_migrations(url)
         if waiting:
             if not is_postgres(url):
-                _back_up_file(Path(sqlite_path(url)), waiting[0])
+                _back_up_file(Path(sqlite_path(url)), copy_file(url, waiting[0]))
             await _migrate_to(url, "__latest__", progress)
     return waiting
 
 
 async def rollback(url: str, progress: Progress | None = None) -> str | None:
     """Undo the newest migration, with the data of its tables and columns; returns its name, None if there is none. Raises Unavailable, SchemaTooNew, SchemaTooOld."""
-    async with _migration_lock(url):
-        await refuse_unknown(url)
+    async with migration_lock(url):
+        await refuse_newer(url)
         names = await applied_migrations(url)
         if not names:
             return None
         if not is_postgres(url):
-            _back_up_file(Path(sqlite_path(url)), f"undoing-{names[-1]}")
+            _back_up_file(Path(sqlite_path(url)), copy_file(url, f"undoing-{names[-1]}"))
         await _migrate_to(url, names[-2] if len(names) > 1 else "__first__", progress)
         return names[-1]
+
+
+def copy_file(url: str, name: str) -> Path:
+    """The copy of a SQLite file from before the migration of this name, or from before `undoing-NAME`."""
+    path = Path(sqlite_path(url))
+    return path.with_name(f"{path.name}.before-{name}")
 
 
 async def pending_migrations(url: str) -> list[str]:
     """The migrations that are not applied yet, in order. Raises Unavailable."""
     names = await applied_migrations(url)
-    return [each for each in await _release_migrations(url) if each not in names]
+    return [each for each in await release_migrations(url) if each not in names]
 
 
 async def applied_migrations(url: str) -> list[str]:
@@ -89,7 +112,7 @@ async def applied_migrations(url: str) -> list[str]:
         return sorted(key.name for key in await executor.recorder.applied_migrations() if key.app_label == _APP)
 
 
-async def _release_migrations(url: str) -> list[str]:
+async def release_migrations(url: str) -> list[str]:
     """The migrations of this release, in order."""
     async with _executor(url) as executor:
         executor.loader.load_disk()
@@ -142,7 +165,7 @@ async def _executor(url: str) -> AsyncIterator[_Executor]:
 
 
 @asynccontextmanager
-async def _migration_lock(url: str) -> AsyncIterator[None]:
+async def migration_lock(url: str) -> AsyncIterator[None]:
     """Only one process migrates this database at a time; a second one waits, and then finds nothing to do."""
     if is_postgres(url):
         async with database_guard(MIGRATION_TIMEOUT_SECONDS):
@@ -161,12 +184,12 @@ async def _migration_lock(url: str) -> AsyncIterator[None]:
         yield
 
 
-def _back_up_file(path: Path, name: str) -> None:
-    """Copy a SQLite file with tables to `NAME.before-MIGRATION`."""
+def _back_up_file(path: Path, copy: Path) -> None:
+    """Copy a SQLite file that has tables."""
     if not path.exists():
         return
     with closing(sqlite3.connect(path)) as source:
         if not source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
             return
-        with closing(sqlite3.connect(path.with_name(f"{path.name}.before-{name}"))) as copy:
-            source.backup(copy)
+        with closing(sqlite3.connect(copy)) as target:
+            source.backup(target)

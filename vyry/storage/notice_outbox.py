@@ -19,6 +19,7 @@ from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.deferred_notices import defer_notices
 from vyry.storage.raw_sql import fetch, to_uuid
+from vyry.storage.relationships import is_blocked
 
 
 class Audience(Enum):
@@ -34,13 +35,11 @@ class Audience(Enum):
 
 _MAILBOXES = {
     Audience.OWN: "SELECT mailbox FROM device WHERE account_id = $1 AND ended_at IS NULL ORDER BY mailbox",
-    Audience.PEERS: """
+    Audience.PEERS: f"""
         SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (
             SELECT theirs.account_id FROM member mine JOIN member theirs ON theirs.conversation_id = mine.conversation_id
             JOIN conversation c ON c.id = mine.conversation_id
-            WHERE mine.account_id = $1 AND theirs.account_id <> $1 AND (c.kind = 'group' OR NOT EXISTS (
-                SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = theirs.account_id)
-                    OR (b.account_id = theirs.account_id AND b.blocked_id = $1))))
+            WHERE mine.account_id = $1 AND theirs.account_id <> $1 AND (c.kind = 'group' OR NOT {is_blocked("$1", "theirs.account_id")}))
         ORDER BY mailbox""",
     Audience.MEMBERS: """
         SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (SELECT account_id FROM member WHERE conversation_id = $1)

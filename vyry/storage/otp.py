@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.queryset import QuerySet
 
 from vyry.accounts.otp import Challenge, CodeHashes, Guess, PhoneHashes, Purpose
 from vyry.accounts.otp_limits import (
@@ -20,8 +21,9 @@ from vyry.accounts.otp_limits import (
     OtpRefusal,
     decide,
 )
+from vyry.storage.conversation_models import ProvenNetworkRow
 from vyry.storage.database import connection, database_guard, transaction
-from vyry.storage.models import OtpChallengeRow
+from vyry.storage.models import OtpChallengeRow, OtpSentRow
 from vyry.storage.raw_sql import fetch, to_datetime
 
 
@@ -39,7 +41,6 @@ UNION ALL
 SELECT 'prefix' AS subject, at
 FROM (SELECT at FROM otp_sent WHERE prefix = $3 AND at > $7 AND NOT is_verified ORDER BY at DESC LIMIT $11) AS of_prefix
 """
-_IS_PROVEN: Final = "SELECT 1 FROM proven_network WHERE phone_hash = $1 AND network = $2 AND proven_on > $3"
 _AREA: Final = """
 SELECT (SELECT until FROM otp_breaker WHERE area = $1) AS paused_until,
        (SELECT COUNT(*) FROM otp_sent WHERE area = $1 AND at > $2 AND (is_verified OR at <= $3)) AS known,
@@ -55,9 +56,6 @@ WHERE spent_since > $2
 _TRIP: Final = """
 INSERT INTO otp_breaker (area, until) VALUES ($1, $2) ON CONFLICT (area) DO UPDATE SET until = excluded.until RETURNING area
 """
-_COUNT: Final = """
-INSERT INTO otp_sent (at, phone_hash, network, prefix, area, cost, is_verified) VALUES ($1, $2, $3, $4, $5, $6, FALSE) RETURNING id
-"""
 #: One statement counts the guess and checks it. It compares keyed hashes, so its time does not depend on the code. A challenge that is returned as used was
 #: used by this guess.
 _CHECK_CODE: Final = """
@@ -66,15 +64,10 @@ WHERE id = $3 AND purpose = $4 AND guesses_left > 0 AND NOT is_used AND expires_
 """
 _AND_NUMBER: Final = " AND phone_hash = ANY($6)"
 _RETURNING_RESULT: Final = " RETURNING is_used, guesses_left, phone_hash, phone_sealed, network, created_at"
-#: The code that was sent for a challenge.
-_WHERE_SENT_CODE: Final = " WHERE phone_hash = $1 AND at = $2 AND (network = $3 OR $3 = '') RETURNING id"
-_VERIFIED: Final = "UPDATE otp_sent SET is_verified = TRUE" + _WHERE_SENT_CODE
 _PROVEN: Final = """
 INSERT INTO proven_network (phone_hash, network, proven_on) VALUES ($1, $2, $3)
 ON CONFLICT (phone_hash, network) DO UPDATE SET proven_on = excluded.proven_on RETURNING id
 """
-#: A code that was not sent costs nothing and does not count for its prefix.
-_MARK_UNSENT: Final = "UPDATE otp_sent SET cost = 0, prefix = '', area = ''" + _WHERE_SENT_CODE
 _WITHDRAW: Final = "DELETE FROM otp_challenge WHERE id = $1 RETURNING network"
 
 
@@ -112,7 +105,8 @@ class TortoiseOtp:
                 return None
             row = found[0]
             if row["is_used"]:
-                await fetch(tx, _VERIFIED, row["phone_hash"], to_datetime(row["created_at"]), row["network"])
+                sent = _sent_code(tx, row["phone_hash"], to_datetime(row["created_at"]), row["network"])
+                await sent.update(is_verified=True)
                 if row["network"]:
                     await fetch(tx, _PROVEN, row["phone_hash"], row["network"], now.date())
         return Guess(bool(row["is_used"]), row["guesses_left"], row["phone_hash"], row["phone_sealed"])
@@ -121,7 +115,9 @@ class TortoiseOtp:
         async with transaction() as tx:
             for row in await fetch(tx, _WITHDRAW, challenge.challenge_id):
                 if is_certain:
-                    await fetch(tx, _MARK_UNSENT, challenge.phone_hash, challenge.created_at, row["network"])
+                    # A code that was not sent costs nothing and does not count for its prefix.
+                    sent = _sent_code(tx, challenge.phone_hash, challenge.created_at, row["network"])
+                    await sent.update(cost=0, prefix="", area="")
 
     async def load_history(self, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
         async with database_guard():
@@ -156,8 +152,21 @@ async def _store(tx: BaseDBAsyncClient, challenge: Challenge, subjects: OtpCount
         created_at=challenge.created_at,
         expires_at=challenge.expires_at,
     )
-    counted = (subjects.number, subjects.network, subjects.prefix, subjects.area, subjects.cost)
-    await fetch(tx, _COUNT, challenge.created_at, *counted)
+    _ = await OtpSentRow.create(
+        tx,
+        at=challenge.created_at,
+        phone_hash=subjects.number,
+        network=subjects.network,
+        prefix=subjects.prefix,
+        area=subjects.area,
+        cost=subjects.cost,
+    )
+
+
+def _sent_code(tx: BaseDBAsyncClient, phone_hash: str, at: datetime, network: str) -> QuerySet[OtpSentRow]:
+    """The code that was sent for a challenge."""
+    sent = OtpSentRow.filter(phone_hash=phone_hash, at=at).using_db(tx)
+    return sent.filter(network=network) if network else sent
 
 
 async def _load_sent(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: OtpLimits, now: datetime) -> OtpHistory:
@@ -179,7 +188,9 @@ async def _load_sent(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, rules: Otp
 
 
 async def _is_proven(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> bool:
-    return bool(await fetch(tx, _IS_PROVEN, subjects.number, subjects.network, (now - PROVEN_AGE).date()))
+    since = (now - PROVEN_AGE).date()
+    proven = ProvenNetworkRow.filter(phone_hash=subjects.number, network=subjects.network, proven_on__gt=since)
+    return await proven.using_db(tx).exists()
 
 
 async def _area_statistics(tx: BaseDBAsyncClient, subjects: OtpCounterKeys, now: datetime) -> Mapping[str, Any]:

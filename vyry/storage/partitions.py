@@ -29,11 +29,11 @@ _MAP_ID: Final = 1
 #: How many envelopes without a number are looked at: a long queue must not make the command slow.
 _MAX_WAITING: Final = 100_000
 _POSTGRES_WAITING: Final = """
-    SELECT e.mailbox % $1 AS number, count(DISTINCT e.mailbox) AS mailboxes, sum(e.size) AS bytes, extract(epoch FROM clock_timestamp() - min(e.accepted_at)) AS oldest
+    SELECT e.mailbox % $1 AS number, count(*) AS envelopes, count(DISTINCT e.mailbox) AS mailboxes, sum(e.size) AS bytes, extract(epoch FROM clock_timestamp() - min(e.accepted_at)) AS oldest
     FROM (SELECT mailbox, size, accepted_at FROM envelope WHERE seq IS NULL ORDER BY accepted_at LIMIT $2) e GROUP BY 1"""
 #: There the mail store writes times as milliseconds.
 _SQLITE_WAITING: Final = """
-    SELECT e.mailbox % $1 AS number, count(DISTINCT e.mailbox) AS mailboxes, sum(e.size) AS bytes, unixepoch('now', 'subsec') - min(e.accepted_at) / 1000.0 AS oldest
+    SELECT e.mailbox % $1 AS number, count(*) AS envelopes, count(DISTINCT e.mailbox) AS mailboxes, sum(e.size) AS bytes, (julianday('now') - 2440587.5) * 86400 - min(e.accepted_at) / 1000.0 AS oldest
     FROM (SELECT mailbox, size, accepted_at FROM envelope WHERE seq IS NULL ORDER BY accepted_at LIMIT $2) e GROUP BY 1"""
 _CREATE_MAP: Final = """
     INSERT INTO partition_map (id, generation, partitions, topic, changed_at) VALUES ($1, 1, $2, $3, $4) ON CONFLICT (id) DO NOTHING RETURNING id"""
@@ -61,6 +61,7 @@ class StoredPlan:
 class WaitingMail:
     """The envelopes of a partition that have no number yet."""
 
+    envelopes: int
     mailboxes: int
     size: int
     oldest_seconds: float
@@ -75,7 +76,8 @@ class PartitionStore:
             cluster = await read_cluster()
             waiting = await read_waiting(_MAX_WAITING)
         partitions = [_with_waiting(each, waiting.get(each.number)) for each in cluster.partitions]
-        return replace(cluster, partitions=tuple(partitions))
+        is_complete = sum(each.envelopes for each in waiting.values()) < _MAX_WAITING
+        return replace(cluster, partitions=tuple(partitions), is_count_complete=is_complete)
 
     async def read_map(self) -> PartitionMap | None:
         """The map, None before the first `vyry migrate` with Kafka or the first `vyry start`."""
@@ -188,7 +190,9 @@ async def read_waiting(limit: int) -> dict[int, WaitingMail]:
     statement = _SQLITE_WAITING if connection().capabilities.dialect == "sqlite" else _POSTGRES_WAITING
     rows = await fetch(connection(), statement, row.partitions if row else 1, limit)
     return {
-        int(each["number"]): WaitingMail(int(each["mailboxes"]), int(each["bytes"]), max(0.0, float(each["oldest"])))
+        int(each["number"]): WaitingMail(
+            int(each["envelopes"]), int(each["mailboxes"]), int(each["bytes"]), max(0.0, float(each["oldest"]))
+        )
         for each in rows
     }
 

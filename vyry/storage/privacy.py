@@ -12,6 +12,7 @@ from vyry.mail.receipts import MemberKey
 from vyry.signals.presence import WatchPair
 from vyry.storage.database import connection, database_guard
 from vyry.storage.raw_sql import fetch, to_uuid
+from vyry.storage.relationships import is_blocked
 
 
 #: Accounts or pairs of one statement.
@@ -23,8 +24,7 @@ _SHOWING_PRESENCE: Final = (
 _TO_FRIENDS: Final = f"""
     JOIN friend f ON f.account_id = p.watched AND f.friend_id = p.watcher
     JOIN account a ON a.id = p.watched AND a.deleted_at IS NULL AND {_SHOWS_PRESENCE}
-    WHERE NOT EXISTS (SELECT 1 FROM block b WHERE (b.account_id = p.watched AND b.blocked_id = p.watcher)
-        OR (b.account_id = p.watcher AND b.blocked_id = p.watched))"""
+    WHERE NOT {is_blocked("p.watched", "p.watcher")}"""
 _VISIBLE_PRESENCE: Final = {
     "postgres": f"SELECT p.watcher, p.watched FROM unnest($1::uuid[], $2::uuid[]) AS p (watcher, watched) {_TO_FRIENDS}",
     "sqlite": f"""
@@ -42,10 +42,10 @@ _PAIRS: Final = {
         (SELECT one.value AS conversation_id, other.value AS account_id
             FROM json_each($2) one JOIN json_each($3) other ON other.key = one.key) p""",
 }
-_VISIBLE_RECEIPTS: Final = """
-    SELECT p.conversation_id, p.account_id FROM {} JOIN account a ON a.id = p.account_id AND a.deleted_at IS NULL
+_VISIBLE_RECEIPTS: Final = f"""
+    SELECT p.conversation_id, p.account_id FROM {{pairs}} JOIN account a ON a.id = p.account_id AND a.deleted_at IS NULL
         AND COALESCE(CAST(a.settings ->> 'deliveryReceipts' AS TEXT), 'true') NOT IN ('false', '0')
-    WHERE NOT EXISTS (SELECT 1 FROM block b WHERE (b.account_id = $1 AND b.blocked_id = a.id) OR (b.account_id = a.id AND b.blocked_id = $1))
+    WHERE NOT {is_blocked("$1", "a.id")}
         AND (EXISTS (SELECT 1 FROM friend f WHERE f.account_id = a.id AND f.friend_id = $1) OR EXISTS (
             SELECT 1 FROM member m WHERE m.conversation_id = p.conversation_id AND m.account_id = a.id AND m.has_written))"""
 
@@ -87,6 +87,6 @@ class TortoiseReceipts:
     async def filter_visible(self, viewer: UserId, members: Collection[MemberKey]) -> set[MemberKey]:
         async with database_guard():
             database = connection()
-            statement = _VISIBLE_RECEIPTS.format(_PAIRS[database.capabilities.dialect])
+            statement = _VISIBLE_RECEIPTS.format(pairs=_PAIRS[database.capabilities.dialect])
             rows = await fetch(database, statement, viewer, [key for key, _ in members], [user for _, user in members])
         return {(ConversationId(to_uuid(row["conversation_id"])), UserId(to_uuid(row["account_id"]))) for row in rows}

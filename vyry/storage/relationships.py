@@ -4,14 +4,31 @@ A transaction that changes any of it (requests, friendships, blocks, the direct 
 changes run one after the other, and each sees the one before.
 """
 
-from typing import Final
+from typing import Any, Final
+
+from tortoise.expressions import Q
 
 from vyry.kernel.ids import UserId
 
 
+def is_blocked(one: str, other: str) -> str:
+    """Whether one of two accounts blocks the other. The arguments are SQL expressions of their ids."""
+    return (
+        f"EXISTS (SELECT 1 FROM block b WHERE (b.account_id = {one} AND b.blocked_id = {other})"
+        f" OR (b.account_id = {other} AND b.blocked_id = {one}))"
+    )
+
+
+def shares_conversation(one: str, other: str) -> str:
+    """Whether two accounts are members of the same conversation. The arguments are SQL expressions of their ids."""
+    return (
+        f"EXISTS (SELECT 1 FROM member x JOIN member y ON y.conversation_id = x.conversation_id AND y.account_id = {other}"
+        f" WHERE x.account_id = {one})"
+    )
+
+
 #: Whether $1 or $2 blocks the other.
-IS_BLOCKED: Final = """
-    EXISTS (SELECT 1 FROM block WHERE (account_id = $1 AND blocked_id = $2) OR (account_id = $2 AND blocked_id = $1))"""
+IS_BLOCKED: Final = is_blocked("$1", "$2")
 #: Whether $1 and $2 share a group, in which blocks have no effect.
 SHARE_GROUP: Final = """
     EXISTS (
@@ -27,3 +44,10 @@ ACQUAINTED: Final = """
 def pair_key(one: UserId, other: UserId) -> str:
     """The unique key of the direct conversation of two accounts."""
     return "".join(sorted((one.hex, other.hex)))
+
+
+def in_either_direction(one: UserId, other: UserId, to: str = "to_id") -> Q:
+    """The rows from one account to the other, of a model with `account_id` and this column."""
+    there: dict[str, Any] = {"account_id": one, to: other}
+    back: dict[str, Any] = {"account_id": other, to: one}
+    return Q(**there) | Q(**back)

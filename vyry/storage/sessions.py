@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.expressions import F
 
 from vyry.accounts.account import EndedDevice
 from vyry.accounts.device_status import DeviceStatus, Revocation
@@ -14,7 +15,7 @@ from vyry.accounts.sessions import Reused, Rotated, Rotation, RotationOutcome
 from vyry.kernel.ids import DeviceId, MailboxId, MailboxKey, UserId
 from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
-from vyry.storage.models import DeviceRow, RefreshTokenRow
+from vyry.storage.models import DeviceRow, RefreshTokenRow, RevocationRow
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
 
@@ -38,11 +39,10 @@ class TortoiseSessions:
             await live.update(last_seen_on=day, idle_warned_at=None)
 
     async def load_revocations(self, after: int | None) -> Sequence[Revocation]:
-        newest = "SELECT id, device, account_id FROM ending ORDER BY id DESC LIMIT 1"
-        later = "SELECT id, device, account_id FROM ending WHERE id > $1 ORDER BY id"
+        newest = RevocationRow.all().order_by("-id").limit(1)
         async with database_guard():
-            found = await (fetch(connection(), newest) if after is None else fetch(connection(), later, after))
-        return [_revocation_from_row(row) for row in found]
+            found = await (newest if after is None else RevocationRow.filter(id__gt=after).order_by("id"))
+        return [Revocation(row.id, row.device, UserId(row.account_id) if row.account_id else None) for row in found]
 
     async def rotate(self, rotation: Rotation) -> RotationOutcome:
         # The device is locked first, so that rotations, the end of the family and the end of the device run one after the other.
@@ -77,7 +77,7 @@ async def _rotate(tx: BaseDBAsyncClient, rotation: Rotation, device: dict[str, A
     dead = await fetch(tx, unseen, token.successor) if is_retry else []
     if not dead:
         return await _end_family(tx, device, rotation.now)
-    await fetch(tx, "UPDATE refresh_token SET successor = $1 WHERE hash = $2", rotation.successor, rotation.hash)
+    await RefreshTokenRow.filter(hash=rotation.hash).using_db(tx).update(successor=rotation.successor)
     return await _add_successor(tx, rotation, device, to_datetime(dead[0]["family_ends_at"]))
 
 
@@ -99,19 +99,13 @@ async def _add_successor(
 async def _end_family(tx: BaseDBAsyncClient, device: dict[str, Any], now: datetime) -> Reused:
     """Revoke all tokens of the device, and notify the devices of the account. The device stays until the owner signs up again."""
     ended = EndedDevice(to_uuid(device["id"]), MailboxKey(device["mailbox"]))
-    raise_generation = "UPDATE device SET session_generation = session_generation + 1 WHERE id = $1"
-    await fetch(tx, raise_generation, ended.device)
-    await fetch(tx, "DELETE FROM refresh_token WHERE device = $1", ended.device)
+    await DeviceRow.filter(id=ended.device).using_db(tx).update(session_generation=F("session_generation") + 1)
+    await RefreshTokenRow.filter(device=ended.device).using_db(tx).delete()
     account_id = to_uuid(device["account_id"])
     body = {"name": "tokenReused", "deviceId": device["device_id"]}
     await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, body, now))
     await record_event(tx, AccountEvent(account_id, "tokenReused", now, device["device_id"]))
     return Reused(ended)
-
-
-def _revocation_from_row(row: dict[str, Any]) -> Revocation:
-    device, account_id = row["device"], row["account_id"]
-    return Revocation(row["id"], device and to_uuid(device), account_id and UserId(to_uuid(account_id)))
 
 
 def _status_from_row(row: dict[str, Any]) -> DeviceStatus:

@@ -28,6 +28,14 @@ class BoundedPostgres(AsyncpgDBClient):
         self._dsn = dsn
         self._command_seconds = command_seconds
         self._pool_size = pool_size
+        self._waiting = 0
+
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """The connections that the pool may have, how many are in use, and how many callers wait for one."""
+        pool = self._pool
+        used = pool.get_size() - pool.get_idle_size() if pool else 0
+        return self._pool_size, used, self._waiting
 
     async def create_connection(self, with_db: bool) -> None:  # noqa: ARG002, FBT001  Tortoise's signature
         self._pool = await asyncpg.create_pool(
@@ -50,7 +58,12 @@ class BoundedPostgres(AsyncpgDBClient):
     async def acquire_bounded(self) -> PoolConnectionProxy:
         """A connection within `ACQUIRE_SECONDS`; return it with `give_back`."""
         await PoolConnectionWrapper(self, self._pool_init_lock).ensure_connection()
-        return await cast("asyncpg.Pool", self._pool).acquire(timeout=ACQUIRE_SECONDS)
+        pool = cast("asyncpg.Pool", self._pool)
+        self._waiting += 1
+        try:
+            return await pool.acquire(timeout=ACQUIRE_SECONDS)
+        finally:
+            self._waiting -= 1
 
     async def release_bounded(self, connection: PoolConnectionProxy, problem: BaseException | None) -> None:
         """Return the connection to the pool; close it after a time-out or cancellation, as the server may still run its statement."""

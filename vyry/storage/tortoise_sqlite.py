@@ -16,6 +16,11 @@ from tortoise.connection import ConnectionToken, get_connections
 class ImmediateSqlite(SqliteClient):
     """One connection to one file; its transactions run one after the other."""
 
+    @property
+    def load(self) -> tuple[int, int, int]:
+        """One connection, whether it is in use, and how many callers wait for it."""
+        return 1, int(self._lock.locked()), len(self._lock._waiters or ())
+
     def _in_transaction(self) -> TransactionContext:
         return _Transaction(self)
 

@@ -10,6 +10,7 @@ from vyry.errors import Unavailable
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.store import CollectRequest, Entry, MailStore
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 from web.live.session import SocketSession
 
 
@@ -38,6 +39,11 @@ class Collector:
         self.polls: dict[MailboxKey, LongPoll] = {}
         self._dirty: dict[MailboxKey, None] = {}
         self._wake = asyncio.Event()
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes that wait to be read."""
+        return len(self._dirty)
 
     def mark(self, mailboxes: Iterable[MailboxKey]) -> None:
         """Schedule these mailboxes to be read: they may have new entries."""
@@ -88,6 +94,7 @@ class Collector:
                 self.mark([request.mailbox for request in requests])
                 continue
             record("collect", len(entries), time.perf_counter() - began)
+            trace_step("collect", (entry.mailbox for entry in entries), began)
             self._distribute(requests, entries)
 
     def _pop_requests(self) -> list[CollectRequest]:

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from vyry.telemetry import log, record
+from vyry.tracing import trace_step
 from web.live.session import CloseCode, SocketSession, abort_connection, buffered_bytes
 
 
@@ -19,6 +20,12 @@ class DeliveryLoop:
         self._pending: dict[SocketSession, None] = {}
         self._wake = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
+        self._slow_count = 0
+
+    @property
+    def depth(self) -> int:
+        """The sockets with frames that wait."""
+        return len(self._pending) + self._slow_count
 
     def schedule_write(self, session: SocketSession) -> None:
         """Schedule the session's outgoing frames to be written."""
@@ -50,10 +57,12 @@ class DeliveryLoop:
                     if buffered_bytes(session) or not await session.flush():
                         self._start_slow_write(session)
                 record("deliver", count, time.perf_counter() - began)
+                trace_step("deliver", (session.mailbox for session in sessions), began)
 
     def _start_slow_write(self, session: SocketSession) -> None:
         if not session.is_writing:
             session.is_writing = True
+            self._slow_count += 1
             self._tasks.create_task(self._write_remaining(session))
 
     async def _write_remaining(self, session: SocketSession) -> None:
@@ -68,6 +77,7 @@ class DeliveryLoop:
             abort_connection(session)
         finally:
             session.is_writing = False
+            self._slow_count -= 1
 
     async def close(self, session: SocketSession, code: CloseCode) -> None:
         """Write the outgoing frames, then close with the code and its reason."""

@@ -2,23 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from vyry.errors import InvalidToken, Unavailable
-from vyry.kernel.backoff import jittered
-from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import SocketDetails
 from vyry.signals.presence import DeviceSocket
 from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
 from vyry.telemetry import SOCKETS
-from web.live.collector import MAX_MAILBOXES, Collector
+from web.live.catch_up import CatchUp
+from web.live.collector import Collector
 from web.live.delivery import DeliveryLoop
 from web.live.hint_dispatcher import HintDispatcher
-from web.live.session import CloseCode, SocketSession, buffered_bytes
+from web.live.revocation import RevokedSocketCloser
+from web.live.session import CloseCode, SocketSession, buffered_bytes, describe_session
 
 
 if TYPE_CHECKING:
@@ -39,15 +39,13 @@ class SocketTimeouts:
     slow_reader: float = 10.0
     #: Hints may be lost, so every mailbox with a socket here is read at this interval, plus or minus a fifth.
     catch_up_interval: float = 5.0
-    #: Clients are asked to reconnect at a random moment within so many seconds.
-    reconnect_spread: float = 10.0
 
 
 SOCKET_TIMEOUTS = SocketTimeouts()
-#: How long a shutdown waits for posts under way: longer than the store's timeout.
-DRAIN_SECONDS: Final = 5.0
-#: Twice within the second in which the socket of an ended session must close. Each check is one statement, for any number of sockets.
-CHECK_SECONDS: Final = 0.4
+#: How long a stop waits for the posts of a socket: longer than the store's timeout.
+POSTS_SECONDS: Final = 5.0
+#: How many reconnecting devices per second a process carries while it serves mail (measured: docs/operations.md, "Stopping").
+RECONNECTS_PER_SECOND: Final = 250.0
 
 
 class SocketHub:
@@ -66,12 +64,20 @@ class SocketHub:
         self.delivery = DeliveryLoop(timeouts.slow_reader)
         self.collector = Collector(services.mail_store, self._sessions)
         self.revocation = RevokedSocketCloser(services, self._open_sockets.keys(), self.delivery)
+        self.catch_up = CatchUp(
+            services,
+            self._sessions,
+            collector=self.collector,
+            revocation=self.revocation,
+            delivery=self.delivery,
+            interval=timeouts.catch_up_interval,
+        )
         self.hints = HintDispatcher(self._sessions, self.collector, self.delivery, services.signals)
 
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Run the loops while the context is open."""
-        self.services.sockets.attach(self.hints)
+        self.services.sockets.attach(self.hints, self._describe_socket)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
@@ -80,7 +86,7 @@ class SocketHub:
                     self.delivery.run,
                     self.revocation.run,
                     self._check_liveness,
-                    self._catch_up,
+                    self.catch_up.run,
                     self.services.signals.typing.run,
                     partial(self.services.signals.presence.run, self._presence_sockets),
                 )
@@ -134,6 +140,20 @@ class SocketHub:
                     self.services.signals.presence.socket_closed(presence_socket(session))
                 await self.services.notifier.unregister_socket(session.mailbox, session.connection)
 
+    @property
+    def socket_count(self) -> int:
+        """The number of open sockets."""
+        return len(self._open_sockets)
+
+    @property
+    def queues(self) -> Mapping[str, Collector | DeliveryLoop]:
+        """What waits to be read and written, for the metrics."""
+        return {"collect": self.collector, "deliver": self.delivery}
+
+    def _describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
+        session = self._sessions.get(mailbox)
+        return None if session is None else describe_session(session)
+
     def sent_seq(self, mailbox: MailboxKey) -> int:
         """The highest sequence number sent on this device's socket; 0 without a socket here."""
         session = self._sessions.get(mailbox)
@@ -142,24 +162,35 @@ class SocketHub:
     def release_acknowledged(self, mailbox: MailboxKey, seq: int) -> None:
         """Release the window of the device's socket here, if there is one, up to a `seq` that was acknowledged elsewhere."""
         session = self._sessions.get(mailbox)
-        if session is not None and session.window is not None:
-            session.window.release(seq)
-            self.collector.mark_if_needed(session)
+        if session is not None:
+            self.catch_up.release(session, seq)
 
-    async def drain(self) -> None:
-        """Send goodbye to every socket, each with its own time to reconnect, and close them; returns when all are closed."""
+    async def drain(self, seconds: float = 0.0) -> None:
+        """Refuse new sockets, and close the open ones one by one within these seconds; returns when all are closed.
+
+        Each device reconnects at once. Where the seconds are too short for that, `goodbye` names a later moment: no more than RECONNECTS_PER_SECOND come back.
+        """
         self.is_draining = True
-        for session in list(self._open_sockets):
-            after = round(jittered(self.timeouts.reconnect_spread, 0, 1), 1)
-            session.send("goodbye", {"reason": "shutdown", "retryAfterSeconds": after})
-        # Earlier posts are answered first.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                await self.services.posting.drained()
+        sessions, began = list(self._open_sockets), time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for number, session in enumerate(sessions):
+                await asyncio.sleep(max(0.0, began + seconds * number / len(sessions) - time.monotonic()))
+                tasks.create_task(self._close_for_stop(session, began + number / RECONNECTS_PER_SECOND))
+        # A request that was upgrading to a socket when the node began to refuse them.
         for session in list(self._open_sockets):
             self.delivery.request_close(session, CloseCode.GOING_AWAY)
         if self._open_sockets:
             await self._all_closed.wait()
+
+    async def _close_for_stop(self, session: SocketSession, slot: float) -> None:
+        session.send(
+            "goodbye", {"reason": "shutdown", "retryAfterSeconds": round(max(0.0, slot - time.monotonic()), 2)}
+        )
+        # Earlier posts are answered first.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POSTS_SECONDS):
+                await self.services.posting.drained()
+        self.delivery.request_close(session, CloseCode.GOING_AWAY)
 
     def _presence_sockets(self) -> Iterator[DeviceSocket]:
         """The sockets with a recent frame or pong: after a long sleep of the node the others may be dead."""
@@ -185,69 +216,7 @@ class SocketHub:
                     with suppress(ConnectionError, RuntimeError):
                         await session.socket.ping()
 
-    async def _catch_up(self) -> None:
-        """Read every mailbox with a socket here, in case a hint was lost."""
-        while True:
-            await asyncio.sleep(jittered(self.timeouts.catch_up_interval, 0.8, 1.2))
-            for mailboxes in batched(list(self._sessions), MAX_MAILBOXES):
-                try:
-                    await self._check_mailboxes(mailboxes)
-                except Unavailable:
-                    break
-
-    async def _check_mailboxes(self, mailboxes: Sequence[MailboxKey]) -> None:
-        await self.revocation.close_revoked(
-            [self._sessions[mailbox] for mailbox in mailboxes if mailbox in self._sessions]
-        )
-        for state in await self.services.mail_store.load_states(mailboxes):
-            session = self._sessions.get(state.mailbox)
-            if session is None or session.window is None:
-                continue
-            if state.is_ended:
-                self.delivery.request_close(session, CloseCode.TOKEN_ENDED)
-            elif state.connection > session.connection:
-                self.delivery.request_close(session, CloseCode.TAKEN_OVER)
-            else:
-                self.release_acknowledged(state.mailbox, state.acknowledged.seq)
-                if state.last.seq > session.window.sent:
-                    self.collector.mark([state.mailbox])
-
 
 def presence_socket(session: SocketSession) -> DeviceSocket:
     """The session as presence's DeviceSocket."""
     return DeviceSocket(session.caller.user_id, session.mailbox, session.connection)
-
-
-class RevokedSocketCloser:
-    """Closes the sockets of ended sessions (4401), wherever they ended. It needs no hint: Redis may be down, and an operator's command sends none."""
-
-    def __init__(self, services: "Services", sockets: Collection[SocketSession], delivery: DeliveryLoop) -> None:
-        self._services = services
-        self._sockets = sockets
-        self._delivery = delivery
-
-    async def run(self) -> None:
-        """Check until cancelled. While the database is down no session can end; sessions that ended before are found when it is up."""
-        while True:
-            with suppress(Unavailable):
-                await self.check_all()
-            await asyncio.sleep(CHECK_SECONDS)
-
-    async def check_all(self) -> None:
-        """Check once. Raises Unavailable."""
-        devices, people = await self._services.revocation_watcher.poll(time.monotonic())
-        is_signed = self._services.sessions.has_valid_key
-        concerned = [
-            each
-            for each in self._sockets
-            if each.caller.device in devices or each.caller.user_id in people or not is_signed(each.caller)
-        ]
-        self._services.revocation_watcher.invalidate({each.caller.device for each in concerned})
-        await self.close_revoked(concerned)
-
-    async def close_revoked(self, sessions: Sequence[SocketSession]) -> None:
-        """Close the sockets whose sessions have ended; one statement checks all of them."""
-        checks = (self._services.sessions.check_still_valid(session.caller) for session in sessions)
-        for session, problem in zip(sessions, await asyncio.gather(*checks, return_exceptions=True), strict=True):
-            if isinstance(problem, InvalidToken):
-                self._delivery.request_close(session, CloseCode.TOKEN_ENDED)

@@ -19,6 +19,7 @@ from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor
 from vyry.signals.presence import Watch as PresenceWatch
+from vyry.telemetry import FRAME_ERRORS, FRAME_SECONDS
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
@@ -117,8 +118,14 @@ async def _handle_message(session: SocketSession, message: WSMessage) -> None:
             # The two above are closed shapes without free text; every other payload is checked in full.
             check_values(payload)
             await _FRAME_HANDLERS[name](session, payload, ref)
+            FRAME_SECONDS.observe(time.monotonic() - session.last_heard_at, name)
     except VyryError as refusal:
-        session.send_refusal(refusal, ref)
+        _refuse(session, refusal, name, ref)
+
+
+def _refuse(session: SocketSession, refusal: VyryError, name: str, ref: str) -> None:
+    FRAME_ERRORS.labels(name, refusal.code).inc()
+    session.send_refusal(refusal, ref)
 
 
 def _charge_frame(session: SocketSession) -> None:
@@ -170,7 +177,7 @@ def _post(session: SocketSession, payload: object, ref: str) -> None:
     _check_overload(session)
     session.hub.buckets.consume(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
-    session.hub.services.posting.post(sender, draft, partial(_answer_post, session, ref))
+    session.hub.services.posting.post(sender, draft, partial(_answer_post, session, ref, session.last_heard_at))
 
 
 def _check_overload(session: SocketSession) -> None:
@@ -184,9 +191,10 @@ def _check_overload(session: SocketSession) -> None:
     raise Unavailable("This node is overloaded.")
 
 
-def _answer_post(session: SocketSession, ref: str, outcome: Accepted | VyryError) -> None:
+def _answer_post(session: SocketSession, ref: str, heard_at: float, outcome: Accepted | VyryError) -> None:
+    FRAME_SECONDS.observe(time.monotonic() - heard_at, "post")
     if isinstance(outcome, VyryError):
-        session.send_refusal(outcome, ref)
+        _refuse(session, outcome, "post", ref)
     else:
         session.send("accepted", accepted_payload(outcome), ref)
 
@@ -202,12 +210,13 @@ def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
             # The frame answers entries that the node sent at its own rate, so it is not charged.
             session.frames_allowed_at -= _frame_seconds(session)
         session.hub.collector.mark_if_needed(session)
-    session.hub.services.mailboxes.acknowledge(point, partial(_answer_acknowledge, session, ref))
+    session.hub.services.mailboxes.acknowledge(point, partial(_answer_acknowledge, session, ref, session.last_heard_at))
 
 
-def _answer_acknowledge(session: SocketSession, ref: str, outcome: Cursor | VyryError) -> None:
+def _answer_acknowledge(session: SocketSession, ref: str, heard_at: float, outcome: Cursor | VyryError) -> None:
+    FRAME_SECONDS.observe(time.monotonic() - heard_at, "acknowledge")
     if isinstance(outcome, VyryError):
-        session.send_refusal(outcome, ref)
+        _refuse(session, outcome, "acknowledge", ref)
         return
     session.send("acknowledged", {"cursor": cursor_payload(outcome, session.codec.encode_bytes)}, ref)
 

@@ -9,6 +9,7 @@ from vyry.errors import Forbidden, Unavailable
 from vyry.kernel.sizes import MAX_FRAME_BYTES
 from vyry.limits import SOCKETS_ACCOUNT
 from vyry.signals.socket_quotas import ConnectionSlot
+from vyry.telemetry import SOCKETS_CLOSED
 from web.app_keys import CALLER, GRANTS, SOCKET_HUB
 from web.auth import client_address
 from web.live.codec import CODECS, JSON
@@ -47,6 +48,7 @@ async def _serve_socket(request: web.Request, slot: ConnectionSlot) -> web.WebSo
     session = SocketSession(socket, request[CALLER], codec, hub)
     async with hub.track(session, slot):
         code = await read_frames(session)
+        SOCKETS_CLOSED.labels("client" if code is None else str(code.value)).inc()
         if code is not None:
             await hub.delivery.close(session, code)
     return socket

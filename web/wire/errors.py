@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from vyry import errors
+from vyry.kernel.backoff import jittered
 from web.wire.mailbox import Cursor
 from web.wire.shapes import Count, DeviceNumber, Id, RegistrationId, WireModel, encode_json
 
@@ -46,6 +47,8 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
 INTERNAL_ERROR: Final = "INTERNAL_ERROR"
 #: Retry time of a 429 or 503 whose error names none.
 _DEFAULT_RETRY_SECONDS: Final = 60
+#: The retry times of 503 are spread from the time of the error to so many times as much: many clients get one at the same moment.
+_RETRY_SPREAD: Final = 2.0
 
 
 def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
@@ -53,6 +56,8 @@ def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
     body: dict[str, object] = {"error": refusal.problem, "error_code": refusal.code, **refusal.members}
     if STATUS[type(refusal)] in (429, 503):
         body.setdefault("retry_after_seconds", _DEFAULT_RETRY_SECONDS)
+    if isinstance(refusal, errors.Unavailable):
+        body["retry_after_seconds"] = round(jittered(int(str(body["retry_after_seconds"])), 1.0, _RETRY_SPREAD))
     body["request_id"] = request_id
     return body
 

@@ -33,6 +33,7 @@ class Position:
     offset: int
     partition: int = 3
     timestamp: float = 0.0
+    headers: object = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def trees() -> dict[str, ast.Module]:
     return {name: ast.parse((ROOT / name).read_text(encoding="utf-8")) for name in tracked("*.py")}
 
 
+@cache
 def lines(name: str) -> int:
     return (ROOT / name).read_text(encoding="utf-8").count("\n")
 
@@ -46,14 +47,18 @@ def is_product(name: str) -> bool:
     return name.startswith(("vyry/", "web/", "agents/"))
 
 
+@cache
+def definitions() -> list[tuple[str, Function | ast.ClassDef]]:
+    found = ((name, node) for name, tree in trees().items() for node in ast.walk(tree))
+    return [(name, node) for name, node in found if isinstance(node, Function | ast.ClassDef)]
+
+
 def functions() -> Iterator[tuple[str, Function]]:
-    for name, tree in trees().items():
-        yield from ((name, node) for node in ast.walk(tree) if isinstance(node, Function))
+    return ((name, node) for name, node in definitions() if isinstance(node, Function))
 
 
 def classes() -> Iterator[tuple[str, ast.ClassDef]]:
-    for name, tree in trees().items():
-        yield from ((name, node) for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return ((name, node) for name, node in definitions() if isinstance(node, ast.ClassDef))
 
 
 def length(node: Function) -> int:

@@ -1,5 +1,7 @@
 """docker-compose.yml, the Dockerfile and the Procfile describe the same processes, and the command line knows each of them."""
 
+import re
+
 import pytest
 import yaml
 
@@ -49,16 +51,23 @@ def test_every_service_is_limited() -> None:
     assert all(service["deploy"]["resources"]["limits"].keys() == {"cpus", "memory"} for service in SERVICES.values())
 
 
-def test_nothing_is_published_beyond_this_machine() -> None:
-    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+def test_only_the_tls_proxy_is_published_beyond_this_machine() -> None:
+    published = [
+        port
+        for service in SERVICES.values()
+        if "tls" not in service.get("profiles", [])
+        for port in service.get("ports", [])
+    ]
 
     assert [port for port in published if not port.startswith("127.0.0.1:")] == []
 
 
 def test_every_named_volume_is_declared() -> None:
     mounted = {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    files = {name for name in mounted if name.startswith("./")}
 
-    assert mounted == COMPOSE["volumes"].keys()
+    assert mounted - files == COMPOSE["volumes"].keys()
+    assert [name for name in files if not (ROOT / name).exists()] == []
 
 
 def test_no_secret_stands_in_the_compose_file() -> None:
@@ -79,3 +88,24 @@ def test_the_image_runs_as_nobody_special_and_tells_its_health() -> None:
     assert "USER vyry" in lines
     assert any(line.startswith("HEALTHCHECK") for line in lines)
     assert lines[-1] == 'CMD ["vyry", "web"]'
+
+
+def test_every_image_of_others_is_pinned_by_its_digest() -> None:
+    images = [service["image"] for service in SERVICES.values() if "build" not in service]
+    bases = [line.split()[1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("FROM ")]
+
+    assert images != []
+    assert bases != []
+    assert [name for name in (*images, *bases) if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", name)] == []
+
+
+def test_every_mounted_file_exists() -> None:
+    files = [
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if volume.startswith("./")
+    ]
+
+    assert files != []
+    assert [name for name in files if not (ROOT / name).exists()] == []

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ BANNED = re.findall(r"^- `(\w+)`$", GLOSSARY.read_text(encoding="utf-8"), re.MUL
 EXEMPT = ("docs/glossary.md", "CHANGELOG.md", "changes/")
 
 
+@cache
 def texts() -> dict[str, str]:
     listed = subprocess.run(
         ["git", "ls-files", "*.py", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -29,12 +29,23 @@ def tracked(*patterns: str) -> dict[str, str]:
     }
 
 
-def product(*, without: str = "") -> str:
-    return "\n".join(
-        text
-        for name, text in tracked("vyry/*.py", "web/*.py", "agents/*.py").items()
-        if not without or not name.startswith(without)
-    )
+@cache
+def product() -> str:
+    return "\n".join(tracked("vyry/*.py", "web/*.py", "agents/*.py").values())
+
+
+@cache
+def model_names() -> dict[str, str]:
+    """The model of each table."""
+    models = re.findall(r'class (\w+)\(Model\):.*?table = "(\w+)"', product(), re.DOTALL)
+    return {table: model for model, table in models}
+
+
+@cache
+def code_with_tables() -> str:
+    """Everything that reads or writes a table."""
+    schema = ("migrations/*mail*.sql", "migrations/*triggers.sql", "migrations/0001_sqlite.sql")
+    return product() + "\n".join(tracked("vyry/*.sql", *schema).values())
 
 
 def test_every_file_that_is_cited_exists() -> None:
@@ -51,11 +62,8 @@ def test_every_file_that_is_cited_exists() -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_table_is_read_and_written(table: str) -> None:
-    models = dict(re.findall(r'class (\w+)\(Model\):.*?table = "(\w+)"', product(), re.DOTALL))
-    model = next((name for name, its_table in models.items() if its_table == table), "-")
-    code = product() + "\n".join(
-        tracked("migrations/*mail*.sql", "migrations/*triggers.sql", "migrations/0001_sqlite.sql").values()
-    )
+    model = model_names().get(table, "-")
+    code = code_with_tables()
 
     reads = rf'(?:FROM|JOIN) {table}\b|EXISTS \(SELECT 1 FROM {table}\b|\b{model}\.(?:filter|get|get_or_none|all|exists|first)\b|"{table}"'
     writes = rf"(?:INSERT INTO|INTO|UPDATE) {table}\b|\b{model}\(|\b{model}\.(?:create|bulk_create|filter\([^)]*\)\.update)\b|\"{table}\""

@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from tests.support.paths import ROOT
-from vyry.telemetry import LOGGED_FIELDS, VERBS, configure_logging, record, render_metrics
+from vyry.telemetry import LOGGED_FIELDS, VERBS, bind_process, configure_logging, record, render_metrics
 
 
 @pytest.fixture
@@ -73,6 +73,20 @@ def test_context_of_the_request_joins_its_lines() -> None:
         structlog.get_logger().info("answered", status=200)
 
     assert (logged(out)["request_id"], logged(out)["token"]) == ("r1", "<not logged>")
+
+
+@pytest.mark.usefixtures("restored")
+def test_every_line_of_a_named_process_has_its_name() -> None:
+    out = io.StringIO()
+    configure_logging("info", out)
+
+    bind_process(node="east/1")
+    structlog.get_logger().info("listening")
+    structlog.get_logger().info("moved", node="west")
+    logging.getLogger("a.library").warning("slow")
+    bind_process(node=None)
+
+    assert [json.loads(line)["node"] for line in out.getvalue().splitlines()] == ["east/1", "west", "east/1"]
 
 
 @pytest.mark.usefixtures("restored")

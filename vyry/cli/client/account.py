@@ -44,7 +44,6 @@ def register(
         codes: Read the code from this file instead of asking (the file of the node's VYRY_SMS=file:PATH).
         pin_file: Read the PIN of a locked number from the first line of this file instead of asking.
         yes: Replace the account of this profile without asking.
-        context: Profile, node and output format.
     """
     is_typed = {"INVALID_OTP": codes is None, "INVALID_PIN": pin_file is None}
 
@@ -103,7 +102,6 @@ def profile(
     Args:
         who: Another user: user id, @username or phone number.
         changes: What to change.
-        context: Profile, node and output format.
     """
     username = changes.username.strip().removeprefix("@") if changes.username else None
     clear = (("username", username), ("displayName", changes.name), ("bio", changes.bio))
@@ -147,7 +145,6 @@ def export(file: FilePath, /, *, context: CommandContext = DEFAULT_CONTEXT) -> N
 
     Args:
         file: The archive: one JSON object (docs/protocol.md, "The archive"). The file must not exist yet.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -165,7 +162,6 @@ def logout(*, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> N
 
     Args:
         yes: Skip the confirmation prompt.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

@@ -18,7 +18,6 @@ def chat(conversation: FreeText | None = None, /, *, context: CommandContext = D
 
     Args:
         conversation: The conversation to open: user id, @username, phone number (+...), title or conversation id (default: the latest one).
-        context: Profile, node and output format.
     """
     if context.json or not (is_interactive() and sys.stdout.isatty()):
         raise CommandFailed(

@@ -10,9 +10,9 @@ from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.decision_texts import account_names, decision_fields, summarize_decisions
 from vyry.cli.client.event_texts import event_line
 from vyry.cli.client.execution import flush_outbox
-from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, DisplayNames, resolve_conversation
+from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, Conversation, DisplayNames, resolve_conversation
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
-from vyry.cli.command_line import Flag, FreeText
+from vyry.cli.command_line import Flag
 from vyry.client.api.client import Client
 from vyry.client.store.events import Message, Presence, Typing
 
@@ -23,7 +23,6 @@ def receive(*, follow: Flag = False, live: Flag = False, context: CommandContext
     Args:
         follow: Keep running until interrupted. Other commands can use the profile meanwhile.
         live: With --follow: also print typing indicators and the presence of friends.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -40,7 +39,7 @@ def receive(*, follow: Flag = False, live: Flag = False, context: CommandContext
 
 
 def history(
-    conversation: FreeText,
+    conversation: Conversation,
     /,
     *,
     limit: Annotated[int, Parameter(validator=validators.Number(gt=0))] = 50,
@@ -51,9 +50,7 @@ def history(
     This does not change what `receive` prints next.
 
     Args:
-        conversation: The conversation: user id, @username, phone number (+...), title or id.
         limit: Print at most this many of the newest messages.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -66,14 +63,10 @@ def history(
     context.run(act)
 
 
-def read(conversation: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def read(conversation: Conversation, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Mark the messages of a conversation as read.
 
     Read receipts are sent unless they are disabled for your account.
-
-    Args:
-        conversation: The conversation: user id, @username, phone number (+...), title or id.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -91,9 +84,6 @@ def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """List your conversations and the decisions that they need.
 
     Newest first, with the number of messages that wait for a decision.
-
-    Args:
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

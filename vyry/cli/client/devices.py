@@ -18,11 +18,7 @@ app = App(
 
 @app.command(name="list")
 def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List your devices; * marks this one.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """List your devices; * marks this one."""
 
     async def act(client: Client) -> None:
         for each in await client.devices.list():
@@ -41,7 +37,6 @@ def rename(device_id: int, name: FreeText, /, *, context: CommandContext = DEFAU
     Args:
         device_id: The number of the device in `devices list`.
         name: The new name.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -58,7 +53,6 @@ def remove(device_id: int, /, *, yes: Flag = False, context: CommandContext = DE
     Args:
         device_id: The number of the device in `devices list`.
         yes: Skip the confirmation prompt.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

@@ -16,7 +16,7 @@ from vyry.cli.client.app import EXAMPLE_MESSAGE_ID, format_examples
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.decision_texts import wait_until_sent
 from vyry.cli.client.exit_codes import CommandFailed, Exit
-from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, resolve_conversation
+from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, MessageConversation, Recipient, resolve_conversation
 from vyry.cli.command_line import FilePath, FreeText
 from vyry.cli.errors import UsageError
 from vyry.client.api import files
@@ -52,7 +52,7 @@ DEFAULT_FILE_OPTIONS: Final = FileOptions()
 
 @app.command
 def send(
-    conversation: FreeText,
+    conversation: Recipient,
     file: FilePath,
     text: FreeText = "",
     /,
@@ -63,11 +63,9 @@ def send(
     """Send a file and wait until the node has accepted it. If interrupted, run the same command to resume; the file is sent once.
 
     Args:
-        conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
         file: The file to send; - reads standard input.
         text: A message to send with the file.
         how: File name and id.
-        context: Profile, node and output format.
     """
     require_stdin_content(file)
 
@@ -83,15 +81,18 @@ def send(
 
 @app.command
 def get(
-    conversation: FreeText, message: UUID, into: FilePath = Path(), /, *, context: CommandContext = DEFAULT_CONTEXT
+    conversation: MessageConversation,
+    message: UUID,
+    into: FilePath = Path(),
+    /,
+    *,
+    context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
     """Download the files of a message. If interrupted, run the same command to resume. Existing files are not overwritten.
 
     Args:
-        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `receive --json` and `history`.
         into: The target folder; for a message with one file also a file name.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

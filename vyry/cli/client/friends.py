@@ -8,7 +8,7 @@ from cyclopts import App
 
 from vyry.cli.client.app import format_examples
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
-from vyry.cli.client.names import DisplayNames, profile_name, resolve_account
+from vyry.cli.client.names import Account, DisplayNames, profile_name, resolve_account
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.client.api.client import Client
 from vyry.client.crypto.group_keys import read_text_field
@@ -26,11 +26,7 @@ app = App(
 
 @app.command(name="list")
 def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List your friends.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """List your friends."""
 
     async def act(client: Client) -> None:
         for each in await client.friends.list():
@@ -41,11 +37,7 @@ def list_all(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 @app.command
 def requests(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List open friend requests, received and sent.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """List open friend requests, received and sent."""
 
     async def act(client: Client) -> None:
         for each in await client.friends.requests("incoming"):
@@ -57,13 +49,8 @@ def requests(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 
 @app.command
-def add(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Send a friend request, or accept the one they sent you.
-
-    Args:
-        who: The user: user id, @username or phone number (+...).
-        context: Profile, node and output format.
-    """
+def add(who: Account, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Send a friend request, or accept the one they sent you."""
 
     async def act(client: Client) -> None:
         user_id = await resolve_account(client, who)
@@ -75,46 +62,26 @@ def add(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
 
 
 @app.command
-def accept(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Accept a friend request.
-
-    Args:
-        who: The user: user id, @username or phone number (+...).
-        context: Profile, node and output format.
-    """
+def accept(who: Account, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Accept a friend request."""
     _run_action(who, lambda client, user_id: client.friends.accept(user_id), "friends", context)
 
 
 @app.command
-def decline(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Decline a friend request. The sender is not notified.
-
-    Args:
-        who: The user: user id, @username or phone number (+...).
-        context: Profile, node and output format.
-    """
+def decline(who: Account, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Decline a friend request. The sender is not notified."""
     _run_action(who, lambda client, user_id: client.friends.decline(user_id), "declined", context)
 
 
 @app.command
-def remove(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Remove a friend.
-
-    Args:
-        who: The user: user id, @username or phone number (+...).
-        context: Profile, node and output format.
-    """
+def remove(who: Account, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Remove a friend."""
     _run_action(who, lambda client, user_id: client.friends.remove(user_id), "removed", context)
 
 
 @app.command
-def block(who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Block a user: you receive nothing from them. Friendship and friend requests between you end.
-
-    Args:
-        who: The user: user id, @username or phone number (+...).
-        context: Profile, node and output format.
-    """
+def block(who: Account, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Block a user: you receive nothing from them. Friendship and friend requests between you end."""
     _run_action(who, lambda client, user_id: client.people.block(user_id), "blocked", context)
 
 
@@ -124,18 +91,13 @@ def unblock(user_id: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> N
 
     Args:
         user_id: The user id from `friends blocks`; blocked users cannot be found by name.
-        context: Profile, node and output format.
     """
     _run_action(str(user_id), lambda client, found: client.people.unblock(found), "unblocked", context)
 
 
 @app.command
 def blocks(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List blocked users.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """List blocked users."""
 
     async def act(client: Client) -> None:
         names = DisplayNames(client)

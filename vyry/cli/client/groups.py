@@ -10,7 +10,7 @@ from vyry.cli.client.app import format_examples
 from vyry.cli.client.confirmation import confirm
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.execution import flush_outbox
-from vyry.cli.client.names import DisplayNames, resolve_account, resolve_group
+from vyry.cli.client.names import DisplayNames, Group, resolve_account, resolve_group
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.cli.command_line import Flag, FreeText
 from vyry.client.api.client import Client
@@ -40,7 +40,6 @@ def create(title: FreeText, /, *who: str, id: UUID | None = None, context: Comma
         title: The group title, encrypted for the members.
         who: The other members.
         id: Group request id (UUID) to make retries safe: a second call with the same id prints the existing group.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -58,13 +57,11 @@ def create(title: FreeText, /, *who: str, id: UUID | None = None, context: Comma
 
 
 @app.command
-def rename(group: FreeText, title: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def rename(group: Group, title: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Rename a group.
 
     Args:
-        group: The group: title or conversation id.
         title: The new title.
-        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -76,14 +73,12 @@ def rename(group: FreeText, title: FreeText, /, *, context: CommandContext = DEF
 
 
 @app.command
-def add(group: FreeText, who: str, /, *more: str, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def add(group: Group, who: str, /, *more: str, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Add members to a group. They can read messages sent from now on. People who are not your friends and have never written to you get an invitation instead.
 
     Args:
-        group: The group: title or conversation id.
         who: The person to add.
         more: More people to add.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -101,13 +96,11 @@ def add(group: FreeText, who: str, /, *more: str, context: CommandContext = DEFA
 
 
 @app.command
-def remove(group: FreeText, who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def remove(group: Group, who: str, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Remove a member from a group. They cannot read messages or titles from now on.
 
     Args:
-        group: The group: title or conversation id.
         who: The member.
-        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -119,13 +112,11 @@ def remove(group: FreeText, who: str, /, *, context: CommandContext = DEFAULT_CO
 
 
 @app.command
-def leave(group: FreeText, /, *, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def leave(group: Group, /, *, yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Leave a group. The message history stays in the profile. The last admin must appoint another admin first (`groups role`).
 
     Args:
-        group: The group: title or conversation id.
         yes: Skip the confirmation prompt.
-        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -138,15 +129,13 @@ def leave(group: FreeText, /, *, yes: Flag = False, context: CommandContext = DE
 
 @app.command
 def role(
-    group: FreeText, who: str, new: Literal["admin", "member"], /, *, context: CommandContext = DEFAULT_CONTEXT
+    group: Group, who: str, new: Literal["admin", "member"], /, *, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
     """Change the role of a member to admin or member.
 
     Args:
-        group: The group: title or conversation id.
         who: The member.
         new: The new role.
-        context: Profile, node and output format.
     """
 
     async def change(client: Client, chat: UUID) -> Body:
@@ -159,15 +148,13 @@ def role(
 
 @app.command
 def invite(
-    group: FreeText, /, *, uses: Positive = None, seconds: Positive = None, context: CommandContext = DEFAULT_CONTEXT
+    group: Group, /, *, uses: Positive = None, seconds: Positive = None, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
     """Create and print an invite token. Everyone who has the token can join the group.
 
     Args:
-        group: The group: title or conversation id.
         uses: Maximum number of joins (default 100).
         seconds: Lifetime of the token in seconds (default: one week).
-        context: Profile, node and output format.
     """
     limits = {key: value for key, value in (("maxUses", uses), ("expiresInSeconds", seconds)) if value}
 
@@ -184,7 +171,6 @@ def join(token: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> No
 
     Args:
         token: The token printed by `groups invite`, or the URL that ends with it.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -197,11 +183,7 @@ def join(token: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> No
 
 @app.command
 def invitations(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List your group invitations and who sent them.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """List your group invitations and who sent them."""
 
     async def act(client: Client) -> None:
         for each in await client.invitations.list():
@@ -219,7 +201,6 @@ def accept(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) ->
 
     Args:
         invitation: The id that `groups invitations` prints.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -235,7 +216,6 @@ def decline(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -
 
     Args:
         invitation: The id that `groups invitations` prints.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -246,13 +226,8 @@ def decline(invitation: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -
 
 
 @app.command
-def members(group: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """List the members of a group, as reported by the node. Member lists are not signed yet.
-
-    Args:
-        group: The group: title or conversation id.
-        context: Profile, node and output format.
-    """
+def members(group: Group, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """List the members of a group, as reported by the node. Member lists are not signed yet."""
 
     async def act(client: Client) -> None:
         names = DisplayNames(client)

@@ -31,7 +31,6 @@ def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext 
     Args:
         name: The name of this device in the device list.
         yes: Replace the account of this profile without asking.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -61,7 +60,6 @@ def approve(uri: FreeText, /, *, pin_file: FilePath | None = None, context: Comm
     Args:
         uri: The link that the new device shows (vyry://link?...); - reads it from standard input.
         pin_file: Read the PIN of the account, if one is set, from the first line of this file.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

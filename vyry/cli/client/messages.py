@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.decision_texts import wait_until_sent
 from vyry.cli.client.files import open_source, progress_display, require_stdin_content
-from vyry.cli.client.names import find_target, resolve_conversation
+from vyry.cli.client.names import MessageConversation, Recipient, find_target, resolve_conversation
 from vyry.cli.command_line import FilePath, FreeText
 from vyry.cli.errors import UsageError
 from vyry.cli.stdio import read_stdin_text
@@ -39,7 +39,7 @@ DEFAULT_SEND_OPTIONS: Final = SendOptions()
 
 
 def send(
-    conversation: FreeText,
+    conversation: Recipient,
     text: FreeText | None = None,
     /,
     *,
@@ -52,10 +52,8 @@ def send(
     Running the same command meanwhile does not send it twice.
 
     Args:
-        conversation: The recipient: user id, @username, phone number (+...), or title or id of a conversation.
         text: The message; without text and file, standard input is read.
         how: Reply target, file and id.
-        context: Profile, node and output format.
     """
     body_text = text if text is not None else "" if how.file else read_stdin_text()
     if how.file is None:
@@ -82,7 +80,7 @@ async def _send_text(client: Client, chat: UUID, body_text: str, answered: Targe
 
 
 def react(
-    conversation: FreeText,
+    conversation: MessageConversation,
     message: UUID,
     emoji: FreeText | None = None,
     /,
@@ -92,10 +90,8 @@ def react(
     """React to a message with an emoji, or remove your reaction.
 
     Args:
-        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `send --json`, `receive --json` and `history`.
         emoji: The emoji; without it your reaction is removed.
-        context: Profile, node and output format.
     """
     _run_send(
         conversation, _on_message(message, lambda client, chat, of: client.messages.react(chat, of, emoji)), context
@@ -103,15 +99,13 @@ def react(
 
 
 def edit(
-    conversation: FreeText, message: UUID, text: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
+    conversation: MessageConversation, message: UUID, text: FreeText, /, *, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
     """Edit a message you sent (within 24 hours).
 
     Args:
-        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `send --json`, `receive --json` and `history`.
         text: The new text.
-        context: Profile, node and output format.
     """
     _require_visible_text(text)
     _run_send(
@@ -119,13 +113,11 @@ def edit(
     )
 
 
-def unsend(conversation: FreeText, message: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def unsend(conversation: MessageConversation, message: UUID, /, *, context: CommandContext = DEFAULT_CONTEXT) -> None:
     """Unsend a message you sent (within 24 hours).
 
     Args:
-        conversation: The conversation of the message: user id, @username, phone number (+...), title or id.
         message: The message id, as printed by `send --json`, `receive --json` and `history`.
-        context: Profile, node and output format.
     """
     _run_send(conversation, _on_message(message, lambda client, chat, of: client.messages.unsend(chat, of)), context)
 

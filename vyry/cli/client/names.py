@@ -4,11 +4,14 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
+
+from cyclopts import Parameter
 
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.terminal_text import quote_name
+from vyry.cli.command_line import FreeText
 from vyry.client.api.client import Client
 from vyry.client.crypto.group_keys import read_text_field
 from vyry.client.errors import BadNumber, Refused, Unreachable
@@ -16,6 +19,20 @@ from vyry.client.store.events import Target
 from vyry.kernel.display_text import comparison_key
 from vyry.kernel.phone_numbers import looks_like_number
 
+
+#: How a command line names a user, a group or a conversation.
+Account = Annotated[str, Parameter(help="The user: user id, @username or phone number (+...).")]
+Group = Annotated[FreeText, Parameter(help="The group: title or conversation id.")]
+Conversation = Annotated[
+    FreeText, Parameter(help="The conversation: user id, @username, phone number (+...), title or id.")
+]
+MessageConversation = Annotated[
+    FreeText, Parameter(help="The conversation of the message: user id, @username, phone number (+...), title or id.")
+]
+Recipient = Annotated[
+    FreeText,
+    Parameter(help="The recipient: user id, @username, phone number (+...), or title or id of a conversation."),
+]
 
 #: How many of the newest messages are searched.
 HISTORY_SEARCH_LIMIT = 5_000

@@ -31,11 +31,7 @@ app = App(
 
 @app.command(name="show")
 def show_status(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Show whether a PIN is set and how many attempts are left.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """Show whether a PIN is set and how many attempts are left."""
 
     async def act(client: Client) -> None:
         _print_status(await client.account.pin(), context)
@@ -57,7 +53,6 @@ def set_pin(
         pin_file: Read the new PIN from the first line of this file instead of asking.
         current_file: Read the current PIN, if one is set, from the first line of this file instead of asking.
         lock: Registration lock: require the PIN to register your phone number again.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:
@@ -83,7 +78,6 @@ def remove(*, pin_file: FilePath | None = None, context: CommandContext = DEFAUL
 
     Args:
         pin_file: Read the PIN from the first line of this file instead of asking.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

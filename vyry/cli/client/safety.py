@@ -2,25 +2,23 @@
 
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
-from vyry.cli.client.names import resolve_account
+from vyry.cli.client.names import Account, resolve_account
 from vyry.cli.client.safety_numbers import SafetyComparison
 from vyry.cli.command_line import Flag
 from vyry.client.api.client import Client
 
 
 def safety(
-    who: str, /, *digits: str, verify: Flag = False, accept: Flag = False, context: CommandContext = DEFAULT_CONTEXT
+    who: Account, /, *digits: str, verify: Flag = False, accept: Flag = False, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
     """Print and compare safety numbers; accept a changed key.
 
     A safety number is the same on both devices unless someone intercepts the conversation. After a key change the old and the new number are printed.
 
     Args:
-        who: The user: user id, @username or phone number (+...).
         digits: With --verify or --accept: the 60 digits shown on the other person's device, with or without spaces. Without them you are asked.
         verify: Mark the stored key as verified if the digits match. A key change removes the mark.
         accept: Accept the new key if the digits match. Held messages are then sent and decrypted.
-        context: Profile, node and output format.
     """
     if digits and not (verify or accept):
         raise CommandFailed(Exit.WRONG_LINE, "Digits need --verify or --accept.")

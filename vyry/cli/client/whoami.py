@@ -5,10 +5,6 @@ from vyry.client.crypto.local_device import LocalDevice
 
 
 def whoami(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
-    """Print your user id.
-
-    Args:
-        context: Profile, node and output format.
-    """
+    """Print your user id."""
     user_id = str(context.read_store(LocalDevice.load).user_id)
     context.print_result(user_id, {"userId": user_id, "node": context.node_url})

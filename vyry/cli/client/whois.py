@@ -4,23 +4,21 @@ from uuid import UUID
 
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
-from vyry.cli.client.names import is_user_id, resolve_account
+from vyry.cli.client.names import Account, is_user_id, resolve_account
 from vyry.cli.command_line import Flag
 from vyry.client.api.client import Client
 
 
 def whois(
-    who: str, /, *, refresh: Flag = False, take: UUID | None = None, context: CommandContext = DEFAULT_CONTEXT
+    who: Account, /, *, refresh: Flag = False, take: UUID | None = None, context: CommandContext = DEFAULT_CONTEXT
 ) -> None:
     """Show which account a name refers to in this profile.
 
     All names of that account in this profile are printed too. The node's answer is stored the first time.
 
     Args:
-        who: The user: user id, @username or phone number (+...).
         refresh: Ask the node again. If it reports another account, nothing changes and the exit code is 11.
         take: Assign the name to this user id. Check with the person over another channel first.
-        context: Profile, node and output format.
     """
 
     async def act(client: Client) -> None:

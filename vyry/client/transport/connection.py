@@ -17,7 +17,7 @@ from vyry.client.errors import ChainBroken, Refused, Unreachable
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
 from vyry.client.transport.live_signals import LiveSignals
 from vyry.client.transport.rest import RestClient
-from vyry.client.transport.validation import read_entry, read_object, read_position, read_text, read_uuid
+from vyry.client.transport.validation import read_entry, read_object, read_position, read_seconds, read_text, read_uuid
 from vyry.kernel.backoff import jittered
 from vyry.kernel.sizes import MAX_FRAME_BYTES
 
@@ -32,6 +32,8 @@ CONNECT_SECONDS: Final = 30.0
 _PING_SECONDS: Final = 10.0
 _LOG: Final = logging.getLogger("vyry.client")
 _TOKEN_ENDED: Final = 4401
+#: The longest wait that a node may ask for.
+MAX_RECONNECT_SECONDS: Final = 600.0
 _CLOSED_TYPES: Final = (
     aiohttp.WSMsgType.CLOSE,
     aiohttp.WSMsgType.CLOSING,
@@ -59,6 +61,8 @@ class Connection:
         self._mailbox = mailbox
         self._live = live
         self._frame_number = 0
+        #: The wait that the node asked for; None where this device decides.
+        self._reconnect_after: float | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         #: Set while everything that waited on the node has arrived.
         self.is_drained = asyncio.Event()
@@ -70,11 +74,13 @@ class Connection:
         wait = FIRST_WAIT
         while True:
             token = self._rest.access_token()
+            self._reconnect_after = None
             try:
                 code = await self._run_connection(token)
                 wait = FIRST_WAIT
             except aiohttp.WSServerHandshakeError as refused:
                 _LOG.info("socket handshake refused: %s", refused.status)
+                self._reconnect_after = _retry_after(refused)
                 code = _TOKEN_ENDED if refused.status == 401 else 0
             except (aiohttp.ClientError, OSError, TimeoutError, Unreachable) as lost:
                 _LOG.info("socket connection failed: %s", type(lost).__name__)
@@ -84,7 +90,8 @@ class Connection:
             if code == _TOKEN_ENDED:
                 with suppress(Unreachable):
                     await self._rest.renew_token(token)
-            await asyncio.sleep(jittered(wait, 0.5, 1.5))
+            asked = self._reconnect_after
+            await asyncio.sleep(jittered(wait, 0.5, 1.5) if asked is None else asked)
             wait = min(wait * 2, LONGEST_WAIT)
 
     async def _run_connection(self, token: str) -> int:
@@ -130,13 +137,7 @@ class Connection:
     async def _dispatch(self, socket: aiohttp.ClientWebSocketResponse, kind: str, payload: dict[str, Any]) -> None:
         match kind:
             case "entries":
-                with self._rest.validated_response():
-                    entries = list(map(read_entry, payload["entries"]))
-                page = await self._mailbox.process_page(entries)
-                position = page.position
-                for seq, reason in page.discarded:
-                    await self._send_frame(socket, "park", {"seq": seq, "reason": reason})
-                await self._send_frame(socket, "acknowledge", {"seq": position.seq, "head": position.head})
+                await self._receive_entries(socket, payload)
             case "welcome":
                 with self._rest.validated_response():
                     last_id = payload.get("lastMessageId")
@@ -147,6 +148,9 @@ class Connection:
             case "drained":
                 await self._mailbox.on_drained()
                 self.is_drained.set()
+            case "goodbye":
+                with self._rest.validated_response():
+                    self._reconnect_after = read_seconds(payload["retryAfterSeconds"], most=MAX_RECONNECT_SECONDS)
             case "refused":
                 refused = Refused(409, payload)
                 if refused.code == "STALE_HEAD":
@@ -154,6 +158,15 @@ class Connection:
                     await self._send_hello(socket)
             case _:
                 self._live.receive_frame(kind, payload)
+
+    async def _receive_entries(self, socket: aiohttp.ClientWebSocketResponse, payload: dict[str, Any]) -> None:
+        with self._rest.validated_response():
+            entries = list(map(read_entry, payload["entries"]))
+        page = await self._mailbox.process_page(entries)
+        for seq, reason in page.discarded:
+            await self._send_frame(socket, "park", {"seq": seq, "reason": reason})
+        position = page.position
+        await self._send_frame(socket, "acknowledge", {"seq": position.seq, "head": position.head})
 
     async def _send_hello(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         position = self._mailbox.position()
@@ -172,3 +185,11 @@ class Connection:
     async def _send_frame(self, socket: aiohttp.ClientWebSocketResponse, name: str, payload: dict[str, Any]) -> None:
         self._frame_number += 1
         await socket.send_bytes(msgpack.packb({"type": name, "id": str(self._frame_number), "payload": payload}))
+
+
+def _retry_after(refused: aiohttp.WSServerHandshakeError) -> float | None:
+    """The wait that a refused handshake asks for, a little spread; None if it names none."""
+    asked = refused.headers.get("Retry-After", "") if refused.headers else ""
+    if not (asked.isascii() and asked.isdigit() and int(asked[:9]) <= MAX_RECONNECT_SECONDS):
+        return None
+    return jittered(float(asked), 1.0, 1.25)

@@ -34,6 +34,13 @@ def read_int(value: object, least: int = 0, most: int = MAX_INT) -> int:
     return value
 
 
+def read_seconds(value: object, most: float) -> float:
+    """A number of seconds from 0 to `most`. Raises ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+        raise ValueError(f"{type(value).__name__} is not a number of seconds in range")
+    return float(value)
+
+
 def read_device_id(value: object) -> int:
     """The id of a device. Raises ValueError for anything else."""
     return read_int(value, 1, MAX_DEVICE_ID)

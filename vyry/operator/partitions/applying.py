@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from vyry.kafka.topic_partitions import add_partitions, count_partitions
+from vyry.kafka.topic_partitions import add_partitions, read_partitions
 from vyry.mail.partitions import Cluster, PartitionState
 from vyry.mail.workers import MoveCause
 from vyry.operator.partitions import changes
@@ -139,7 +139,8 @@ class _Application:
 
     async def _grow(self) -> None:
         """Add the partitions to the topic first: a node that uses the new number finds them."""
-        if await count_partitions(self._kafka) < self._plan.partitions:
+        topic = await read_partitions(self._kafka)
+        if topic is not None and topic.partitions < self._plan.partitions:
             await add_partitions(self._kafka, self._plan.partitions)
         await changes.raise_generation(self._plan.partitions)
 

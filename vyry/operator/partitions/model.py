@@ -92,3 +92,8 @@ class Plan:
     def waiting(self) -> tuple[Move, ...]:
         """The moves that have not settled."""
         return tuple(move for move in self.moves if move.partition not in self.settled)
+
+    @property
+    def is_needless(self) -> bool:
+        """Whether it would change nothing: such a plan is not stored."""
+        return self.kind is PlanKind.REBALANCE and not self.moves

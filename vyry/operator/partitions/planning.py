@@ -92,14 +92,14 @@ def plan_rebalance(cluster: Cluster, bound: float = SKEW_BOUND) -> tuple[Move, .
     return moves_to(cluster, owners)
 
 
-def plan_grow(cluster: Cluster, partitions: int) -> tuple[Move, ...]:
-    """Raise the number of partitions; no partition moves. Raises PlanRefused."""
+def plan_grow(cluster: Cluster, partitions: int, in_topic: int) -> tuple[Move, ...]:
+    """Raise the number of partitions, or add those that the topic lacks; no partition moves. Raises PlanRefused."""
     now = len(cluster.partitions)
     if partitions < now:
         raise PlanRefused(
             f"{now} partitions cannot become {partitions}: Kafka cannot remove partitions from a topic. Fewer would need a new topic and a restart of every node."
         )
-    if partitions == now:
+    if partitions == now and in_topic >= now:
         raise PlanRefused(f"There are {now} partitions already: nothing to grow.")
     if partitions > MAX_PARTITIONS:
         raise PlanRefused(f"{partitions} partitions are too many: at most {MAX_PARTITIONS}.")

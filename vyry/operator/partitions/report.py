@@ -77,7 +77,7 @@ def describe_plan(plan: Plan, cluster: Cluster, seconds: float) -> dict[str, Any
     """A plan with the load of each worker before and after it, for the cluster that it was made for."""
     before, after = cluster.load_by_worker, loads_after(cluster, plan.moves)
     return {
-        "stateId": plan.state_id,
+        "stateId": None if plan.is_needless else plan.state_id,
         "kind": plan.kind.value,
         "status": plan.status.value,
         "worker": plan.worker,

@@ -7,6 +7,7 @@ from typing import Any
 import asyncpg
 
 from vyry.errors import Unavailable
+from vyry.storage.missing_tables import MISSING_ERRORS, is_migrated, record_missing
 
 
 #: The time-out of a statement and of opening a connection.
@@ -69,6 +70,10 @@ class PostgresConnection:
             raise Unavailable("The database is unavailable.") from problem
         except _BUSY_ERRORS as problem:
             raise Unavailable("The database is overloaded; retry.") from problem
+        except MISSING_ERRORS as problem:
+            if await is_migrated((await self._connect()).fetch):
+                raise
+            raise record_missing(problem) from problem
         except asyncio.CancelledError:
             # The statement may still run, and its result must not be read by the next statement.
             self._terminate()

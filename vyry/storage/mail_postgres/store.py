@@ -26,52 +26,19 @@ from vyry.mail.store import (
     Preconditions,
     ResumeInfo,
 )
-from vyry.storage.mail_batch import IS_ACQUAINTANCE, PostBatch, merge_outcomes
+from vyry.storage.mail_batch import PostBatch, merge_outcomes
 from vyry.storage.mail_postgres.connection import PINNED_PLANS, PostgresConnection
 from vyry.storage.mail_postgres.upkeep import (
-    LAST_MESSAGE,
-    STATE_COLUMNS,
     PostgresMailUpkeep,
     load_outcomes,
     resume_info_from_row,
     state_from_row,
 )
+from vyry.storage.statements import load_statements
 
 
+_SQL = load_statements("mail_postgres/store.sql")
 _CONNECTION_NAMES = ("post", "deposit", "collect", "acknowledge", "mailbox")
-#: The capacity for each numbered request. Whether the sender is a stranger is looked up only if the lane is not nearly empty.
-_CAPACITIES = f"""
-SELECT k.n, l.entries, l.size, w.share, coalesce(s.entries, 0) AS held_entries, coalesce(s.size, 0) AS held_size
-FROM unnest($1::bigint[], $2::smallint[], $3::uuid[], $4::boolean[], $5::int[]) WITH ORDINALITY k(box, lane, account, is_acquaintance, size, n)
-JOIN mailbox m ON m.id = k.box AND NOT m.is_ended
-LEFT JOIN device d ON d.mailbox = k.box
-CROSS JOIN LATERAL (SELECT (ARRAY[m.mail_entries, m.control_entries, m.notice_entries])[k.lane + 1] AS entries,
-  (ARRAY[m.mail_bytes, m.control_bytes, m.notice_bytes])[k.lane + 1] AS size) l
-CROSS JOIN LATERAL (SELECT CASE
-  WHEN k.account IS NULL OR k.account = d.account_id OR l.entries < ($6::int[])[k.lane + 1] AND l.size + k.size <= ($7::bigint[])[k.lane + 1] THEN NULL
-  WHEN k.is_acquaintance OR {IS_ACQUAINTANCE} THEN k.account ELSE $8::uuid END AS share) w
-LEFT JOIN mailbox_share s ON s.mailbox = k.box AND s.share = w.share AND s.lane = k.lane"""
-_PARAMETERS = ",".join(f"${n}" for n in range(1, 31))
-_POST = f"SELECT * FROM mail_post({_PARAMETERS})"
-_LOAD_STATES_SQL = f"SELECT {STATE_COLUMNS} FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box"
-_OPEN_MAILBOX_SQL = f"""
-UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
-WHERE id = $1 AND NOT is_ended AND (
-  $2 = acknowledged_seq AND ($3 = acknowledged_head OR $3::bytea IS NULL AND $2 = 0)
-  OR $2 > acknowledged_seq AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = $2 AND e.head = $3))
-RETURNING {STATE_COLUMNS}, {LAST_MESSAGE}"""
-_RECORD_SENT_SQL = "UPDATE mailbox SET sent_seq = $2 WHERE id = $1 AND sent_seq < $2"
-_COLLECT = """
-SELECT e.mailbox, e.seq, e.head, e.id, CASE WHEN e.loss IS NULL AND e.expires_at <= coalesce($5, clock_timestamp()) THEN 1 ELSE e.loss END AS loss,
-  (SELECT c.packed FROM content c WHERE c.id = e.content AND e.loss IS NULL) AS packed
-FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::bigint[]) WITH ORDINALITY k(mailbox, after, entries, size, n)
-CROSS JOIN LATERAL (
-  SELECT y.* FROM (
-    SELECT x.mailbox, x.seq, x.head, x.id, x.loss, x.content, x.expires_at, x.size, sum(CASE WHEN x.loss IS NULL THEN x.size ELSE 0 END) OVER (ORDER BY x.seq) AS total,
-      row_number() OVER (ORDER BY x.seq) AS place
-    FROM envelope x WHERE x.mailbox = k.mailbox AND x.seq > k.after ORDER BY x.seq LIMIT k.entries
-  ) y WHERE y.total <= k.size OR y.place = 1
-) e"""
 
 
 @asynccontextmanager
@@ -117,7 +84,7 @@ class PostgresMailStore:
     async def _post(self, batch: PostBatch, guards: Preconditions, caps: MailboxCaps | None) -> asyncpg.Record:
         users, conversations = guards.epochs, guards.versions
         (row,) = await self._connections["post"].fetch(
-            _POST,
+            _SQL["post"],
             list(users),
             list(users.values()),
             list(conversations),
@@ -141,7 +108,7 @@ class PostgresMailStore:
         requests = list(asked)
         quiet = [self._caps.for_lane(lane).small_part for lane in Lane]
         rows = await self._connections["post"].fetch(
-            _CAPACITIES,
+            _SQL["select_capacities"],
             *(list(column) for column in zip(*requests, strict=True)),
             list(asked.values()),
             [part.entries for part in quiet],
@@ -157,7 +124,7 @@ class PostgresMailStore:
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         caps = self._caps
         rows = await self._connections["deposit"].fetch(
-            "SELECT * FROM mail_deposit($1, $2, $3, $4, $5, $6, $7, $8)",
+            _SQL["deposit"],
             list(set(mailboxes)),
             *(bound for lane in Lane for bound in caps.for_lane(lane)),
             self._confirmed_now(),
@@ -168,7 +135,7 @@ class PostgresMailStore:
         ]
 
     async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        rows = await self._connections["mailbox"].fetch(_OPEN_MAILBOX_SQL, mailbox, after, head)
+        rows = await self._connections["mailbox"].fetch(_SQL["open_mailbox"], mailbox, after, head)
         if rows:
             return resume_info_from_row(rows[0])
         states = await self.load_states([mailbox])
@@ -177,12 +144,21 @@ class PostgresMailStore:
         raise StaleHead(cursor=states[0].acknowledged)
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
-        await self._connections["mailbox"].fetch(_RECORD_SENT_SQL, mailbox, seq)
+        await self._connections["mailbox"].fetch(_SQL["record_sent"], mailbox, seq)
 
     async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         return [
-            state_from_row(row) for row in await self._connections["mailbox"].fetch(_LOAD_STATES_SQL, list(mailboxes))
+            state_from_row(row)
+            for row in await self._connections["mailbox"].fetch(_SQL["select_states"], list(mailboxes))
         ]
+
+    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
+        rows = await self._connections["mailbox"].fetch(
+            "SELECT m.id FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent",
+            list(sent),
+            list(sent.values()),
+        )
+        return [MailboxKey(row[0]) for row in rows]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         columns = (
@@ -191,7 +167,7 @@ class PostgresMailStore:
             [w.max_entries for w in wants],
             [w.max_bytes for w in wants],
         )
-        rows = await self._connections["collect"].fetch(_COLLECT, *columns, self._confirmed_now())
+        rows = await self._connections["collect"].fetch(_SQL["collect"], *columns, self._confirmed_now())
         return [
             Entry(box, seq, head, number, LossReason(loss) if loss else None, None if loss else packed)
             for box, seq, head, number, loss, packed in rows
@@ -199,7 +175,7 @@ class PostgresMailStore:
 
     async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
         rows = await self._connections["acknowledge"].fetch(
-            "SELECT * FROM mail_acknowledge($1, $2, $3, $4, $5)",
+            _SQL["acknowledge"],
             [p.mailbox for p in points],
             [p.seq for p in points],
             [p.head for p in points],
@@ -212,7 +188,7 @@ class PostgresMailStore:
 
     async def discard(self, mailbox: MailboxKey, seq: int) -> bool:
         rows = await self._connections["mailbox"].fetch(
-            "SELECT mail_lose(ARRAY[$1::bigint], ARRAY[$2::bigint], 4::smallint, $3) > 0 OR EXISTS (SELECT 1 FROM envelope WHERE mailbox = $1 AND seq = $2)",
+            _SQL["discard"],
             mailbox,
             seq,
             self._confirmed_now(),

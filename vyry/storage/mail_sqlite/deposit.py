@@ -10,7 +10,6 @@ from vyry.kernel.ids import MailboxKey
 from vyry.mail.envelope import CAP_DIGEST, Lane, LossReason
 from vyry.mail.store import Acknowledgement, CopyState, Cursor, Deposited, MailboxCaps
 from vyry.storage.mail_sqlite.rows import (
-    ENVELOPE_COLUMNS,
     RemovedEnvelope,
     count_shares,
     free_capacity,
@@ -18,31 +17,10 @@ from vyry.storage.mail_sqlite.rows import (
     record_fates,
     release_contents,
 )
+from vyry.storage.statements import load_statements
 
 
-_UNNUMBERED: Final = f"""
-SELECT {ENVELOPE_COLUMNS}, digest, expires_at FROM envelope
-WHERE mailbox IN (SELECT value FROM json_each(?)) AND seq IS NULL ORDER BY mailbox, id"""
-_BOXES: Final = """
-SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes, is_ended FROM mailbox
-WHERE id IN (SELECT value FROM json_each(?))"""
-_NUMBER: Final = "UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?"
-_UPDATE_MAILBOX_SQL: Final = """
-UPDATE mailbox SET seq = ?, head = ?, mail_entries = ?, mail_bytes = ?, control_entries = ?, control_bytes = ?, notice_entries = ?, notice_bytes = ?
-WHERE id = ?"""
-_DISCARD: Final = "DELETE FROM envelope WHERE id = ?"
-#: The current points, and the heads of the claimed ones. Parameter: a list of [mailbox, seq].
-_POINTS: Final = """
-SELECT m.id, m.acknowledged_seq, m.acknowledged_head, m.sent_seq,
-  (SELECT e.head FROM envelope e WHERE e.mailbox = m.id AND e.seq = json_extract(p.value, '$[1]'))
-FROM json_each(?) p JOIN mailbox m ON m.id = json_extract(p.value, '$[0]')"""
-#: Parameter: a list of [mailbox, seq].
-_DELETE_ACKNOWLEDGED_SQL: Final = f"""
-DELETE FROM envelope WHERE id IN (
-  SELECT e.id FROM json_each(?) p CROSS JOIN envelope e
-  WHERE e.mailbox = json_extract(p.value, '$[0]') AND e.seq <= json_extract(p.value, '$[1]'))
-RETURNING {ENVELOPE_COLUMNS}, loss, expires_at"""
-_ACKNOWLEDGED: Final = "UPDATE mailbox SET acknowledged_seq = ?, acknowledged_head = ? WHERE id = ?"
+_SQL: Final = load_statements("mail_sqlite/deposit.sql")
 
 
 @dataclass(slots=True)
@@ -104,12 +82,12 @@ def deposit(
 ) -> list[Deposited]:
     """See MailStore.deposit."""
     keys = json_list(mailboxes)
-    rows = connection.execute(_UNNUMBERED, [keys]).fetchall()
+    rows = connection.execute(_SQL["select_unnumbered"], [keys]).fetchall()
     if not rows:
         return []
     boxes = {
         key: _MailboxCounters(key, seq, head, counts[0::2], counts[1::2], bool(is_ended))
-        for key, seq, head, *counts, is_ended in connection.execute(_BOXES, [keys])
+        for key, seq, head, *counts, is_ended in connection.execute(_SQL["select_mailboxes"], [keys])
     }
     numbering = _DepositRows(now, caps)
     for *columns, digest, expires_at in rows:
@@ -121,10 +99,12 @@ def deposit(
 
 def _write(connection: sqlite3.Connection, numbering: _DepositRows, boxes: dict[MailboxKey, _MailboxCounters]) -> None:
     done = numbering.deposited
-    connection.executemany(_NUMBER, [(each.seq, each.head, each.loss_reason, each.number) for each in done])
+    connection.executemany(
+        _SQL["number_envelope"], [(each.seq, each.head, each.loss_reason, each.number) for each in done]
+    )
     changed = [boxes[mailbox] for mailbox in dict.fromkeys(each.mailbox for each in done)]
     connection.executemany(
-        _UPDATE_MAILBOX_SQL,
+        _SQL["update_mailbox"],
         [
             (box.seq, box.head, *(count[lane] for lane in Lane for count in (box.entries, box.sizes)), box.key)
             for box in changed
@@ -132,7 +112,7 @@ def _write(connection: sqlite3.Connection, numbering: _DepositRows, boxes: dict[
     )
     count_shares(connection, numbering.admitted)
     if lost := numbering.expired + numbering.dropped + numbering.discarded:
-        connection.executemany(_DISCARD, [(each.number,) for each in numbering.discarded])
+        connection.executemany(_SQL["delete_envelope"], [(each.number,) for each in numbering.discarded])
         release_contents(connection, lost)
         record_fates(connection, numbering.expired, CopyState.EXPIRED, numbering.now)
         record_fates(connection, numbering.dropped + numbering.discarded, CopyState.DROPPED, numbering.now)
@@ -143,20 +123,22 @@ def acknowledge(connection: sqlite3.Connection, points: Sequence[Acknowledgement
     present: dict[MailboxKey, Cursor] = {}
     right: list[Acknowledgement] = []
     claims = {point.mailbox: point for point in points}
-    for key, seq, head, sent, claimed in connection.execute(_POINTS, [json_list([(p.mailbox, p.seq) for p in points])]):
+    for key, seq, head, sent, claimed in connection.execute(
+        _SQL["select_cursors"], [json_list([(p.mailbox, p.seq) for p in points])]
+    ):
         point = claims[key]
         present[key] = Cursor(seq, head)
         if seq < point.seq <= max(point.sent_seq, sent) and claimed == point.head:
             right.append(point)
     forgotten = connection.execute(
-        _DELETE_ACKNOWLEDGED_SQL, [json_list([(point.mailbox, point.seq) for point in right])]
+        _SQL["delete_acknowledged"], [json_list([(point.mailbox, point.seq) for point in right])]
     )
     late: list[RemovedEnvelope] = []
     read: list[RemovedEnvelope] = []
     for *columns, loss, expires_at in forgotten:
         if loss is None:
             (late if expires_at <= now else read).append(RemovedEnvelope(*columns))
-    connection.executemany(_ACKNOWLEDGED, [(point.seq, point.head, point.mailbox) for point in right])
+    connection.executemany(_SQL["update_cursor"], [(point.seq, point.head, point.mailbox) for point in right])
     free_capacity(connection, read + late)
     release_contents(connection, read + late)
     record_fates(connection, read, CopyState.ACKNOWLEDGED, now)

@@ -14,41 +14,14 @@ from vyry.kernel.ids import ConversationId, MailboxKey, MessageId, UserId
 from vyry.kernel.time import from_milliseconds, to_milliseconds
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
 from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
-from vyry.storage.mail_batch import IS_ACQUAINTANCE, Key, PostBatch
+from vyry.storage.mail_batch import Key, PostBatch
 from vyry.storage.mail_sqlite.rows import json_list, pack_numbers, unpack_numbers
+from vyry.storage.statements import load_statements
 
 
+_SQL: Final = load_statements("mail_sqlite/post.sql")
 #: Every SQLite accepts so many in one statement.
 _KEYS_AT_ONCE: Final = 400
-#: With the cross join SQLite looks up each key; for `IN (VALUES ...)` it would read the whole table.
-_OUTCOMES: Final = """
-WITH k (sender, message_id) AS (VALUES {})
-SELECT m.sender, m.message_id, m.fingerprint, m.accepted_at, m.mailboxes, m.numbers
-FROM k CROSS JOIN message m WHERE m.sender = k.sender AND m.message_id = k.message_id"""
-_EPOCHS: Final = "SELECT id, device_list_epoch FROM account WHERE id IN (SELECT value FROM json_each(?))"
-_VERSIONS: Final = "SELECT id, version FROM conversation WHERE id IN (SELECT value FROM json_each(?))"
-_LAST_NUMBER: Final = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'envelope'"
-_MAILBOX_COUNTERS: Final = """
-SELECT id, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes FROM mailbox
-WHERE id IN (SELECT value FROM json_each(?)) AND NOT is_ended"""
-#: Parameter: a list of [mailbox, lane, account, is_acquaintance].
-_SHARES: Final = f"""
-SELECT w.n, w.share, coalesce(s.entries, 0), coalesce(s.size, 0)
-FROM (
-  SELECT k.n, k.mailbox, k.lane, CASE WHEN k.account IS NULL OR k.account = d.account_id THEN NULL WHEN k.is_acquaintance OR {IS_ACQUAINTANCE} THEN k.account ELSE :strangers END AS share
-  FROM (
-    SELECT p.key AS n, json_extract(p.value, '$[0]') AS mailbox, json_extract(p.value, '$[1]') AS lane,
-      json_extract(p.value, '$[2]') AS account, json_extract(p.value, '$[3]') AS is_acquaintance FROM json_each(:requests) p
-  ) k LEFT JOIN device d ON d.mailbox = k.mailbox
-) w LEFT JOIN mailbox_share s ON s.mailbox = w.mailbox AND s.share = w.share AND s.lane = w.lane"""
-#: There is one writer, so the number of the last message of the sender plus one is exact.
-_MESSAGE: Final = """
-INSERT INTO message (sender, message_id, fingerprint, accepted_at, mailboxes, numbers, conversation_id, ordinal)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT coalesce(max(ordinal), 0) + 1 FROM message WHERE sender = ?1))"""
-_CONTENT: Final = "INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)"
-_ENVELOPE: Final = """
-INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
 #: An unknown or ended mailbox has no capacity.
 Capacities = dict[CapacityRequest, LaneCapacity]
@@ -62,7 +35,7 @@ def post(
     if outdated.users or outdated.conversations:
         return outdated
     batch = _PostRows(
-        connection.execute(_LAST_NUMBER).fetchone()[0],
+        connection.execute(_SQL["select_last_number"]).fetchone()[0],
         _load_capacities(connection, PostBatch(messages), caps),
         caps,
     )
@@ -70,9 +43,9 @@ def post(
     outcomes = [
         batch.find_repeat(each) or before.get((each.sender, each.message_id)) or batch.add(each) for each in messages
     ]
-    connection.executemany(_MESSAGE, batch.messages)
-    connection.executemany(_CONTENT, batch.contents)
-    connection.executemany(_ENVELOPE, batch.envelopes)
+    connection.executemany(_SQL["insert_message"], batch.messages)
+    connection.executemany(_SQL["insert_content"], batch.contents)
+    connection.executemany(_SQL["insert_envelope"], batch.envelopes)
     return outcomes
 
 
@@ -80,17 +53,17 @@ def _find_outdated(connection: sqlite3.Connection, guards: Preconditions) -> Out
     users: set[UserId] = set()
     conversations: set[ConversationId] = set()
     if guards.epochs:
-        epochs = dict(connection.execute(_EPOCHS, [json_list(map(str, guards.epochs))]))
+        epochs = dict(connection.execute(_SQL["select_epochs"], [json_list(map(str, guards.epochs))]))
         users = {user for user, epoch in guards.epochs.items() if epochs.get(str(user)) != epoch}
     if guards.versions:
-        versions = dict(connection.execute(_VERSIONS, [json_list(map(str, guards.versions))]))
+        versions = dict(connection.execute(_SQL["select_versions"], [json_list(map(str, guards.versions))]))
         conversations = {each for each, version in guards.versions.items() if versions.get(str(each)) != version}
     return Outdated(frozenset(users), frozenset(conversations))
 
 
 def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: MailboxCaps) -> Capacities:
     boxes, _ = batch.largest_copies()
-    lanes = {key: held for key, *held in connection.execute(_MAILBOX_COUNTERS, [json_list(boxes)])}
+    lanes = {key: held for key, *held in connection.execute(_SQL["select_lane_usage"], [json_list(boxes)])}
     sizes = batch.capacity_requests(lanes)
     capacities = {
         request: LaneCapacity(Usage(*lanes[request.mailbox][2 * request.lane : 2 * request.lane + 2]))
@@ -104,7 +77,9 @@ def _load_capacities(connection: sqlite3.Connection, batch: PostBatch, caps: Mai
     ]
     if limited:
         requests = orjson.dumps([list(request) for request in limited]).decode()
-        for n, share, *held in connection.execute(_SHARES, {"requests": requests, "strangers": str(STRANGERS_OWNER)}):
+        for n, share, *held in connection.execute(
+            _SQL["select_shares"], {"requests": requests, "strangers": str(STRANGERS_OWNER)}
+        ):
             capacities[limited[n]] = LaneCapacity(
                 capacities[limited[n]].lane_usage, share and UUID(share), Usage(*held)
             )
@@ -118,7 +93,7 @@ def load_outcomes(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[K
         values = ", ".join(["(?, ?)"] * len(some))
         parameters = [part for sender, message_id in some for part in (sender, message_id.bytes)]
         for sender, message_id, fingerprint, accepted_at, mailboxes, numbers in connection.execute(
-            _OUTCOMES.format(values), parameters
+            _SQL["select_outcomes"].format(keys=values), parameters
         ):
             found[sender, MessageId(UUID(bytes=message_id))] = PostOutcome(
                 fingerprint,

@@ -12,28 +12,13 @@ import orjson
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.envelope import Lane, LossReason
 from vyry.mail.store import CopyState
+from vyry.storage.statements import load_statements
 
 
+_SQL: Final = load_statements("mail_sqlite/rows.sql")
 #: The states of table fate.
 STATE_NUMBERS: Final = {CopyState.ACKNOWLEDGED: 1, CopyState.EXPIRED: 2, CopyState.DROPPED: 3}
 STATES_BY_NUMBER: Final = {number: state for state, number in STATE_NUMBERS.items()}
-#: The columns of `RemovedEnvelope`.
-ENVELOPE_COLUMNS: Final = "id, mailbox, content, lane, size, share"
-
-_FATE: Final = "INSERT INTO fate (mailbox, at, state, numbers) VALUES (?, ?, ?, ?)"
-_LAST_READER: Final = "DELETE FROM content WHERE id = ? AND copies <= ?"
-_ONE_OF_MANY: Final = "UPDATE content SET copies = copies - ? WHERE id = ?"
-_LOSE: Final = "UPDATE envelope SET loss = ? WHERE id = ?"
-_FREE_CAPACITY: Final = """
-UPDATE mailbox SET mail_entries = mail_entries - ?, mail_bytes = mail_bytes - ?,
-  control_entries = control_entries - ?, control_bytes = control_bytes - ?, notice_entries = notice_entries - ?, notice_bytes = notice_bytes - ? WHERE id = ?"""
-_COUNT: Final = """
-INSERT INTO mailbox_share (mailbox, share, lane, entries, size) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (mailbox, share, lane) DO UPDATE SET entries = entries + excluded.entries, size = size + excluded.size"""
-_COUNT_OFF: Final = (
-    "UPDATE mailbox_share SET entries = entries - ?, size = size - ? WHERE mailbox = ? AND share = ? AND lane = ?"
-)
-_NOTHING_LEFT: Final = "DELETE FROM mailbox_share WHERE mailbox = ? AND share = ? AND lane = ? AND entries <= 0"
 
 
 def json_list(values: Iterable[int] | Iterable[str] | Iterable[tuple[int, int]]) -> str:
@@ -66,7 +51,7 @@ class RemovedEnvelope:
 
 def mark_lost(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelope], loss: LossReason, at: int) -> None:
     """Turn numbered envelopes into losses, which keep number and chain head."""
-    connection.executemany(_LOSE, [(int(loss), each.number) for each in envelopes])
+    connection.executemany(_SQL["mark_lost"], [(int(loss), each.number) for each in envelopes])
     free_capacity(connection, envelopes)
     release_contents(connection, envelopes)
     record_fates(connection, envelopes, CopyState.EXPIRED if loss is LossReason.EXPIRED else CopyState.DROPPED, at)
@@ -74,7 +59,9 @@ def mark_lost(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelop
 
 def count_shares(connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope]) -> None:
     """Add newly numbered envelopes to the shares of their senders."""
-    connection.executemany(_COUNT, [(*of, entries, size) for of, (entries, size) in _shares(envelopes).items()])
+    connection.executemany(
+        _SQL["increase_share"], [(*of, entries, size) for of, (entries, size) in _shares(envelopes).items()]
+    )
 
 
 def _shares(envelopes: Iterable[RemovedEnvelope]) -> dict[tuple[MailboxKey, str, int], tuple[int, int]]:
@@ -89,15 +76,15 @@ def _shares(envelopes: Iterable[RemovedEnvelope]) -> dict[tuple[MailboxKey, str,
 def free_capacity(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnvelope]) -> None:
     """Subtract envelopes from the lanes of their mailboxes and from the shares of their senders."""
     if shares := _shares(envelopes):
-        connection.executemany(_COUNT_OFF, [(*held, *of) for of, held in shares.items()])
-        connection.executemany(_NOTHING_LEFT, list(shares))
+        connection.executemany(_SQL["decrease_share"], [(*held, *of) for of, held in shares.items()])
+        connection.executemany(_SQL["delete_empty_share"], list(shares))
     entries: Counter[tuple[MailboxKey, int]] = Counter()
     sizes: Counter[tuple[MailboxKey, int]] = Counter()
     for each in envelopes:
         entries[each.mailbox, each.lane] += 1
         sizes[each.mailbox, each.lane] += each.size
     connection.executemany(
-        _FREE_CAPACITY,
+        _SQL["decrease_lanes"],
         [
             (*(count[box, lane] for lane in Lane for count in (entries, sizes)), box)
             for box in {mailbox for mailbox, _ in entries}
@@ -108,8 +95,8 @@ def free_capacity(connection: sqlite3.Connection, envelopes: Sequence[RemovedEnv
 def release_contents(connection: sqlite3.Connection, envelopes: Iterable[RemovedEnvelope]) -> None:
     """Subtract copies from contents, and delete the contents that have none left."""
     copies = Counter(each.content for each in envelopes)
-    if connection.executemany(_LAST_READER, copies.items()).rowcount < len(copies):
-        connection.executemany(_ONE_OF_MANY, [(count, content) for content, count in copies.items()])
+    if connection.executemany(_SQL["delete_content"], copies.items()).rowcount < len(copies):
+        connection.executemany(_SQL["decrease_copies"], [(count, content) for content, count in copies.items()])
 
 
 def record_fates(
@@ -120,6 +107,6 @@ def record_fates(
     for each in envelopes:
         numbers.setdefault(each.mailbox, []).append(each.number)
     connection.executemany(
-        _FATE,
+        _SQL["insert_fate"],
         [(mailbox, at, STATE_NUMBERS[state], pack_numbers(some)) for mailbox, some in numbers.items()],
     )

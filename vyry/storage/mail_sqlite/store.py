@@ -4,7 +4,7 @@ A result is returned only after the commit, which is on the disk (synchronous=FU
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -31,31 +31,18 @@ from vyry.mail.store import (
 )
 from vyry.storage.mail_sqlite.deposit import acknowledge, deposit
 from vyry.storage.mail_sqlite.post import post
-from vyry.storage.mail_sqlite.rows import ENVELOPE_COLUMNS, RemovedEnvelope, json_list, mark_lost
+from vyry.storage.mail_sqlite.rows import RemovedEnvelope, json_list, mark_lost
 from vyry.storage.mail_sqlite.thread import SqliteThread, open_thread
 from vyry.storage.mail_sqlite.upkeep import (
-    LAST_MESSAGE,
-    STATE_COLUMNS,
     SqliteMailUpkeep,
     resume_info_from_row,
     state_from_row,
 )
+from vyry.storage.statements import load_statements
 
 
+_SQL: Final = load_statements("mail_sqlite/store.sql")
 _DEFAULT_CAPS: Final = MailboxCaps()
-_LOAD_STATES_SQL: Final = f"SELECT {STATE_COLUMNS} FROM mailbox WHERE id IN (SELECT value FROM json_each(?))"
-_OPEN_MAILBOX_SQL: Final = f"""
-UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :after)
-WHERE id = :mailbox AND NOT is_ended AND (
-  :after = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :after = 0)
-  OR :after > acknowledged_seq
-  AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :after AND e.head = :head))
-RETURNING {STATE_COLUMNS}, {LAST_MESSAGE}"""
-_RECORD_SENT_SQL: Final = "UPDATE mailbox SET sent_seq = ? WHERE id = ? AND sent_seq < ?"
-_ENTRIES: Final = """
-SELECT e.seq, e.head, e.id, e.loss, e.expires_at, e.size, c.packed FROM envelope e LEFT JOIN content c ON c.id = e.content
-WHERE e.mailbox = ? AND e.seq > ? ORDER BY e.seq LIMIT ?"""
-_ENTRY: Final = f"SELECT {ENVELOPE_COLUMNS}, loss FROM envelope WHERE mailbox = ? AND seq = ?"
 
 
 @asynccontextmanager
@@ -88,13 +75,17 @@ class SqliteMailStore:
         return await self._writer.run(lambda connection: _open_mailbox(connection, mailbox, after, head))
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
-        await self._writer.run(lambda connection: connection.execute(_RECORD_SENT_SQL, [seq, mailbox, seq]))
+        await self._writer.run(lambda connection: connection.execute(_SQL["record_sent"], [seq, mailbox, seq]))
 
     async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
         rows = await self._reader.run(
-            lambda connection: connection.execute(_LOAD_STATES_SQL, [json_list(mailboxes)]).fetchall()
+            lambda connection: connection.execute(_SQL["select_states"], [json_list(mailboxes)]).fetchall()
         )
         return [state_from_row(row) for row in rows]
+
+    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
+        states = await self.load_states(sent)
+        return [state.mailbox for state in states if state.last.seq > sent[state.mailbox]]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         now = self._now()
@@ -116,10 +107,10 @@ class SqliteMailStore:
 
 
 def _open_mailbox(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-    row = connection.execute(_OPEN_MAILBOX_SQL, {"mailbox": mailbox, "after": after, "head": head}).fetchone()
+    row = connection.execute(_SQL["open_mailbox"], {"mailbox": mailbox, "after": after, "head": head}).fetchone()
     if row is not None:
         return resume_info_from_row(row)
-    states = [state_from_row(each) for each in connection.execute(_LOAD_STATES_SQL, [json_list([mailbox])])]
+    states = [state_from_row(each) for each in connection.execute(_SQL["select_states"], [json_list([mailbox])])]
     if not states or states[0].is_ended:
         raise NotFound
     raise StaleHead(cursor=states[0].acknowledged)
@@ -128,7 +119,7 @@ def _open_mailbox(connection: sqlite3.Connection, mailbox: MailboxKey, after: in
 def _collect(connection: sqlite3.Connection, want: CollectRequest, now: int) -> Iterator[Entry]:
     """Rows are fetched one by one, so a content beyond the window is never read."""
     total = 0
-    rows = connection.execute(_ENTRIES, [want.mailbox, want.after_seq, want.max_entries])
+    rows = connection.execute(_SQL["select_entries"], [want.mailbox, want.after_seq, want.max_entries])
     for position, (seq, head, number, loss, expires_at, size, packed) in enumerate(rows):
         lost = LossReason(loss) if loss else LossReason.EXPIRED if expires_at <= now else None
         total += 0 if lost else size
@@ -138,7 +129,7 @@ def _collect(connection: sqlite3.Connection, want: CollectRequest, now: int) -> 
 
 
 def _discard(connection: sqlite3.Connection, mailbox: MailboxKey, seq: int, now: int) -> bool:
-    row = connection.execute(_ENTRY, [mailbox, seq]).fetchone()
+    row = connection.execute(_SQL["select_entry"], [mailbox, seq]).fetchone()
     if row is None:
         return False
     *columns, loss = row

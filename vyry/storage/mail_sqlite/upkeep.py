@@ -6,14 +6,23 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from vyry.accounts.events import OperatorAction
 from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
 from vyry.kernel.time import from_milliseconds, to_milliseconds
-from vyry.mail.envelope import LossReason
-from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
+from vyry.mail.envelope import Lane, LossReason
+from vyry.mail.store import (
+    CopyState,
+    CopyStatus,
+    Cursor,
+    DropRequest,
+    DropResult,
+    MailboxState,
+    PostOutcome,
+    ResumeInfo,
+)
 from vyry.storage.mail_sqlite.post import load_outcomes
 from vyry.storage.mail_sqlite.rows import (
-    ENVELOPE_COLUMNS,
     STATES_BY_NUMBER,
     RemovedEnvelope,
     json_list,
@@ -21,36 +30,12 @@ from vyry.storage.mail_sqlite.rows import (
     unpack_numbers,
 )
 from vyry.storage.mail_sqlite.thread import SqliteThread
+from vyry.storage.statements import load_statements
 
 
-STATE_COLUMNS: Final = "id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended"
-#: One index lookup: see LAST_MESSAGE of the store on PostgreSQL.
-LAST_MESSAGE: Final = """
-(SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1)"""
-_LOAD_MAILBOX: Final = f"SELECT {STATE_COLUMNS}, {LAST_MESSAGE} FROM mailbox WHERE id = ?"
-_UNNUMBERED: Final = """
-SELECT mailbox FROM envelope WHERE seq IS NULL AND accepted_at < ?
-GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?"""
-_SELECT_UNNUMBERED: Final = """
-SELECT DISTINCT mailbox FROM envelope WHERE seq IS NULL AND mailbox IN (SELECT value FROM json_each(?)) AND accepted_at < ?"""
-_EXPIRED: Final = f"""
-SELECT {ENVELOPE_COLUMNS} FROM envelope WHERE seq IS NOT NULL AND loss IS NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
-_RETIRE_MESSAGES: Final = """
-DELETE FROM message WHERE (sender, message_id) IN (SELECT sender, message_id FROM message WHERE accepted_at < ? LIMIT ?)"""
-_RETIRE_FATES: Final = "DELETE FROM fate WHERE id IN (SELECT id FROM fate WHERE at < ? LIMIT ?)"
-_MESSAGES: Final = """
-SELECT m.mailboxes, m.numbers, m.accepted_at, m.conversation_id FROM device d JOIN message m ON m.sender = d.mailbox
-WHERE d.account_id = ? AND m.message_id = ?"""
-_ADDRESSES: Final = """
-SELECT mailbox, account_id, device_id FROM device WHERE mailbox IN (SELECT value FROM json_each(?))"""
-_STORED: Final = """
-SELECT id, seq, expires_at FROM envelope WHERE id IN (SELECT value FROM json_each(?)) AND loss IS NULL"""
-_FATES: Final = """
-SELECT state, at, numbers FROM fate WHERE mailbox IN (SELECT value FROM json_each(?)) AND at >= ?"""
+_SQL: Final = load_statements("mail_sqlite/upkeep.sql")
 #: A fate is written after its message; the clocks of two processes may differ by so much.
 _CLOCK_STEP_MILLISECONDS: Final = 3_600_000
-_WAITING: Final = "SELECT coalesce(sum(seq - acknowledged_seq), 0) FROM mailbox WHERE NOT is_ended"
-_OLDEST: Final = "SELECT min(accepted_at) FROM envelope WHERE seq IS NULL"
 
 
 class SqliteMailUpkeep:
@@ -63,13 +48,17 @@ class SqliteMailUpkeep:
 
     async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         rows = await self._reader.run(
-            lambda connection: connection.execute(_UNNUMBERED, [to_milliseconds(older_than), limit]).fetchall()
+            lambda connection: connection.execute(
+                _SQL["select_unnumbered"], [to_milliseconds(older_than), limit]
+            ).fetchall()
         )
         return [MailboxKey(key) for (key,) in rows]
 
     async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
         arguments = [json_list(mailboxes), to_milliseconds(older_than)]
-        rows = await self._reader.run(lambda connection: connection.execute(_SELECT_UNNUMBERED, arguments).fetchall())
+        rows = await self._reader.run(
+            lambda connection: connection.execute(_SQL["select_unnumbered_of"], arguments).fetchall()
+        )
         return [MailboxKey(key) for (key,) in rows]
 
     async def expire(self, now: datetime, limit: int) -> int:
@@ -88,8 +77,14 @@ class SqliteMailUpkeep:
         return await self._reader.run(lambda connection: load_outcomes(connection, list(keys)))
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
-        row = await self._reader.run(lambda connection: connection.execute(_LOAD_MAILBOX, [mailbox]).fetchone())
+        row = await self._reader.run(
+            lambda connection: connection.execute(_SQL["select_resume_info"], [mailbox]).fetchone()
+        )
         return None if row is None else resume_info_from_row(row)
+
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        now = to_milliseconds(self._clock.confirmed_now())
+        return await self._writer.run(lambda connection: _drop(connection, request, act, now))
 
     async def measure_backlog(self) -> tuple[int, float]:
         now = to_milliseconds(self._clock.now())
@@ -97,20 +92,34 @@ class SqliteMailUpkeep:
 
 
 def _expire(connection: sqlite3.Connection, now: int, limit: int) -> int:
-    late = [RemovedEnvelope(*row) for row in connection.execute(_EXPIRED, [now, limit])]
+    late = [RemovedEnvelope(*row) for row in connection.execute(_SQL["select_expired"], [now, limit])]
     if late:
         mark_lost(connection, late, LossReason.EXPIRED, now)
     return len(late)
 
 
 def _retire(connection: sqlite3.Connection, before: int, limit: int) -> int:
-    messages = connection.execute(_RETIRE_MESSAGES, [before, limit]).rowcount
-    return messages + connection.execute(_RETIRE_FATES, [before, limit - messages]).rowcount
+    messages = connection.execute(_SQL["delete_old_messages"], [before, limit]).rowcount
+    return messages + connection.execute(_SQL["delete_old_fates"], [before, limit - messages]).rowcount
+
+
+def _drop(connection: sqlite3.Connection, request: DropRequest, act: OperatorAction, now: int) -> DropResult:
+    found = connection.execute(_SQL["select_range"], [request.mailbox, request.first, request.last, now])
+    envelopes = [RemovedEnvelope(*row) for row in found]
+    notices = sum(each.lane == Lane.NOTICE for each in envelopes)
+    if notices and not request.includes_notices:
+        return DropResult(0, notices)
+    if envelopes:
+        mark_lost(connection, envelopes, LossReason.OPERATOR, now)
+        subject = None if act.subject is None else str(act.subject)
+        # A moment is stored as Tortoise stores it.
+        connection.execute(_SQL["insert_act"], [act.at.isoformat(" "), act.operator, act.action, subject, act.reason])
+    return DropResult(len(envelopes))
 
 
 def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], now: int) -> list[CopyStatus] | None:
     account, message_id = message
-    messages = connection.execute(_MESSAGES, [str(account), message_id.bytes]).fetchall()
+    messages = connection.execute(_SQL["select_messages"], [str(account), message_id.bytes]).fetchall()
     if not messages:
         return None
     copies = [
@@ -121,7 +130,7 @@ def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], no
     boxes = json_list([mailbox for mailbox, *_ in copies])
     addresses = {
         mailbox: DeviceAddress(UserId(UUID(user)), DeviceId(device))
-        for mailbox, user, device in connection.execute(_ADDRESSES, [boxes])
+        for mailbox, user, device in connection.execute(_SQL["select_addresses"], [boxes])
     }
     numbers = {number for _, number, *_ in copies}
     since = min(now, *(accepted_at for *_, accepted_at, _ in messages)) - _CLOCK_STEP_MILLISECONDS
@@ -150,7 +159,7 @@ def _stored_states(
         else (CopyState.EXPIRED, expires_at)
         if expires_at <= now
         else (CopyState.DEPOSITED, None)
-        for number, seq, expires_at in connection.execute(_STORED, [json_list(numbers)])
+        for number, seq, expires_at in connection.execute(_SQL["select_stored"], [json_list(numbers)])
     }
 
 
@@ -159,25 +168,25 @@ def _recorded_states(
 ) -> dict[int, tuple[CopyState, int | None]]:
     return {
         number: (STATES_BY_NUMBER[state], at)
-        for state, at, packed in connection.execute(_FATES, [boxes, since])
+        for state, at, packed in connection.execute(_SQL["select_fates"], [boxes, since])
         for number in numbers.intersection(unpack_numbers(packed))
     }
 
 
 def _depth(connection: sqlite3.Connection, now: int) -> tuple[int, float]:
-    (waiting,) = connection.execute(_WAITING).fetchone()
-    (oldest,) = connection.execute(_OLDEST).fetchone()
+    (waiting,) = connection.execute(_SQL["count_waiting"]).fetchone()
+    (oldest,) = connection.execute(_SQL["select_oldest"]).fetchone()
     return waiting, 0.0 if oldest is None else (now - oldest) / 1000
 
 
 def resume_info_from_row(row: Sequence[Any]) -> ResumeInfo:
-    """The resume info of a row with STATE_COLUMNS and LAST_MESSAGE."""
+    """The resume info of a row of `select_resume_info`."""
     *state, last = row
     return ResumeInfo(state_from_row(state), None if last is None else MessageId(UUID(bytes=last)))
 
 
 def state_from_row(row: Sequence[Any]) -> MailboxState:
-    """The mailbox of a row with STATE_COLUMNS."""
+    """The mailbox of a row of `select_states`."""
     key, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, opened, is_ended = row
     return MailboxState(
         key,

@@ -122,6 +122,7 @@ def test_check_finds_nothing_wrong_with_a_machine_that_vyry_start_could_use(caps
         "settings",
         "data folder",
         "disk",
+        "open files",
         "database",
         "migrations",
     }

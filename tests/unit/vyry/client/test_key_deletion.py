@@ -25,8 +25,9 @@ NOW = 1_800_000_000_000
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "vyry.db", bytes(32)) as opened:
-        me, _ = PrekeyPublisher(opened).make_key_set(LocalDevice.generate(uuid4(), 1), NOW)
-        me.save(opened)
+        with opened.transaction():
+            me, _ = PrekeyPublisher(opened).make_key_set(LocalDevice.generate(uuid4(), 1), NOW)
+            me.save(opened)
         yield opened
 
 

@@ -61,8 +61,9 @@ async def test_nothing_is_asked_for_and_posted_before_the_node_has_greeted(tmp_p
     profile = Profile(tmp_path, "", key=bytes(32))
     store = profile.open_store()
     async with open_fake_node(store) as (fake_node, rest):
-        me, _ = PrekeyPublisher(store).make_key_set(LocalDevice.generate(uuid4(), 1), round(time.time() * 1_000))
-        replace(me, point=MailboxPosition.initial(CONVERSATION)).save(store)
+        with store.transaction():
+            me, _ = PrekeyPublisher(store).make_key_set(LocalDevice.generate(uuid4(), 1), round(time.time() * 1_000))
+            replace(me, point=MailboxPosition.initial(CONVERSATION)).save(store)
         store.close()
         async with Client.open(replace(profile, url=rest.url)) as client:
             await client.send_text(CONVERSATION, "too early")

@@ -11,7 +11,7 @@ from vyry.errors import Unavailable
 from vyry.mail import worker_watch
 from vyry.mail.store import MailboxCaps
 from vyry.mail.worker_watch import WorkerWatch
-from vyry.telemetry import OLDEST_UNDEPOSITED, WORKERS_ALIVE
+from vyry.telemetry import OLDEST_UNDEPOSITED, WORKERS
 
 
 class Heartbeats:
@@ -43,7 +43,7 @@ async def test_the_loss_and_the_return_of_all_workers_are_one_log_line_each(room
     with structlog.testing.capture_logs() as lines:
         for _ in range(8):
             await watch.check()
-            seen.append((watch.is_any_alive, WORKERS_ALIVE._value.get()))
+            seen.append((watch.is_any_alive, WORKERS._value.get()))
 
     assert [alive for alive, _ in seen] == [True, True, True, True, False, False, True, True]
     assert [count for _, count in seen] == [2, 0, 1, 0, 0, 0, 1, 1]

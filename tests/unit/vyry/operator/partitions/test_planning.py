@@ -101,13 +101,17 @@ def test_a_rebalance_leaves_pinned_partitions() -> None:
 
 def test_a_topic_does_not_shrink() -> None:
     with pytest.raises(PlanRefused, match="cannot remove partitions"):
-        plan_grow(cluster(["w1"] * 4), 3)
+        plan_grow(cluster(["w1"] * 4), 3, in_topic=4)
 
 
 @pytest.mark.parametrize("partitions", [4, 1025])
 def test_growing_to_the_same_or_to_too_many_is_refused(partitions: int) -> None:
     with pytest.raises(PlanRefused):
-        plan_grow(cluster(["w1"] * 4), partitions)
+        plan_grow(cluster(["w1"] * 4), partitions, in_topic=4)
+
+
+def test_partitions_that_the_topic_lacks_are_added() -> None:
+    assert plan_grow(cluster(["w1"] * 4), 4, in_topic=3) == ()
 
 
 @given(clusters())

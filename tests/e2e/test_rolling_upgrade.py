@@ -1,0 +1,81 @@
+"""From the previous release to this one and back, process by process, with mail under way: both serve one database, one Redis and one Kafka."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from scripts.nodes import ROOT, Cluster, VyryProcess, migrate, open_cluster
+from tests.support.rest_device import NodeClient
+from tests.support.traffic import Traffic, traffic
+from vyry.storage.migrator import applied_migrations
+
+
+pytestmark = pytest.mark.timeout(600)
+NEWEST_STEP = max(path.name for path in (ROOT / "migrations").glob("[0-9]*.py"))
+PACKAGES = ("vyry", "web", "agents", "migrations")
+
+
+def git(*words: str) -> bytes:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=True).stdout
+
+
+def previous_commit() -> str:
+    """The newest commit of this line that lacks the newest migration: what runs while a release with that migration is rolled out."""
+    for commit in git("rev-list", "--first-parent", "HEAD").decode().split():
+        steps = git("ls-tree", "--name-only", commit, "migrations/").decode().split()
+        if f"migrations/{NEWEST_STEP}" not in steps:
+            return commit
+    raise AssertionError(f"every commit has {NEWEST_STEP}: the history is missing (a shallow clone?)")
+
+
+@pytest.fixture(scope="module")
+def previous_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The previous release."""
+    folder = tmp_path_factory.mktemp("previous")
+    packed = git("archive", "--format=tar", previous_commit(), *PACKAGES)
+    subprocess.run(["tar", "-x", "-C", folder], input=packed, check=True)
+    return folder
+
+
+@pytest.fixture
+def old_cluster(previous_source: Path) -> Iterator[Cluster]:
+    """Two web nodes and two workers of the previous release."""
+    with open_cluster(webs=2, workers=2, source=previous_source) as made:
+        yield made
+
+
+async def roll(processes: Sequence[VyryProcess], source: Path, under: Traffic) -> list[float]:
+    """Replace one process after the other by one of that release; returns what each deposited before its end."""
+    deposited = []
+    for process in processes:
+        deposited.append(process.metrics()["vyry_deposit_total"])
+        await asyncio.to_thread(process.stop)
+        process.environment["PYTHONPATH"] = str(source)
+        await asyncio.to_thread(process.start)
+        await under.wait_for_progress(40, seconds=60)
+    return deposited
+
+
+async def test_an_upgrade_and_the_way_back_lose_nothing_and_refuse_nothing(
+    old_cluster: Cluster, previous_source: Path, http: aiohttp.ClientSession
+) -> None:
+    url = old_cluster.postgres.url
+    order = [node for pair in zip(old_cluster.workers, old_cluster.webs, strict=True) for node in pair]
+    before = await applied_migrations(url)
+    nodes = [NodeClient(http, web.url, old_cluster.otp_file) for web in old_cluster.webs]
+    async with traffic(nodes, "rolling") as under:
+        await under.wait_for_progress(40, seconds=60)
+        await asyncio.to_thread(migrate, {**order[0].environment, "PYTHONPATH": str(ROOT)})
+        await under.wait_for_progress(40, seconds=60)
+        by_previous = await roll(order, ROOT, under)
+        by_this = await roll(order, previous_source, under)
+        violations = await under.stop_and_check(90)
+
+    assert violations == []
+    assert [kind for kind in under.failure_counts if kind.startswith("refused")] == []
+    assert set(await applied_migrations(url)) - set(before) == {NEWEST_STEP.removesuffix(".py")}
+    assert min(*by_previous, *by_this) > 0

@@ -1,0 +1,1 @@
+"""The checks of `vyry check`: each file has one subject, and each check returns findings."""
