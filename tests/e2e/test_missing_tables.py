@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from scripts.nodes import VyryProcess, WebProcess, WorkerProcess, _get
+from scripts.nodes import VyryProcess, WebProcess, WorkerProcess, _get, migrate
 from scripts.services import Postgres, Redis, free_port
 from tests.support.rest_device import NodeClient
 
