@@ -109,6 +109,8 @@ class Events:
     async def _move(self, victims: Callable[[PlannedMove], list[Server]] | None = None) -> None:
         """Move a partition to another worker; meanwhile something may be killed."""
         planned = await self._plan_move()
+        if planned is None:
+            return
         announced = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             applying = tasks.create_task(self._operator.apply(planned, announced))
@@ -119,14 +121,14 @@ class Events:
         if not applying.result():
             await self._operator.abort()
 
-    async def _plan_move(self) -> PlannedMove:
-        """A plan for a partition and a worker that does not have it."""
+    async def _plan_move(self) -> PlannedMove | None:
+        """A plan for a partition and a worker that does not have it; None if all are refused, as while workers are busy or lost."""
         number = str(self.chance.randrange(self.partitions))
         for worker in self.chance.sample(sorted(self.workers), len(self.workers)):
             planned = await self._operator.plan("move", number, "--to", worker)
             if planned is not None and planned.source is not None:
                 return planned
-        raise ServiceFailed(f"no move of partition {number} could be planned")
+        return None
 
     async def _drain(self) -> None:
         """Move all partitions of a worker to the others; a restart makes it one of them again."""
