@@ -179,18 +179,18 @@ class PostgresMailStore:
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         await self._connections["mailbox"].fetch(_RECORD_SENT_SQL, mailbox, seq)
 
-    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        return [
-            state_from_row(row) for row in await self._connections["mailbox"].fetch(_LOAD_STATES_SQL, list(mailboxes))
-        ]
-
-    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
-        rows = await self._connections["mailbox"].fetch(
-            "SELECT m.id FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent",
-            list(sent),
-            list(sent.values()),
-        )
-        return [MailboxKey(row[0]) for row in rows]
+    async def load_states(
+        self, mailboxes: Collection[MailboxKey], *, sent: Mapping[MailboxKey, int] | None = None
+    ) -> list[MailboxState]:
+        if sent is None:
+            rows = await self._connections["mailbox"].fetch(_LOAD_STATES_SQL, list(mailboxes))
+        else:
+            rows = await self._connections["mailbox"].fetch(
+                f"SELECT {STATE_COLUMNS} FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent",
+                list(mailboxes),
+                [sent[mailbox] for mailbox in mailboxes],
+            )
+        return [state_from_row(row) for row in rows]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         columns = (
