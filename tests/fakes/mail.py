@@ -345,12 +345,11 @@ class MemoryMailStore:
         if box := self.state.mailboxes.get(mailbox):
             box.sent = max(box.sent, seq)
 
-    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        boxes = [self.state.mailboxes[key] for key in mailboxes if key in self.state.mailboxes]
-        return [_state(box) for box in boxes]
-
-    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
-        return [state.mailbox for state in await self.load_states(sent) if state.last.seq > sent[state.mailbox]]
+    async def load_states(
+        self, mailboxes: Collection[MailboxKey], *, sent: Mapping[MailboxKey, int] | None = None
+    ) -> list[MailboxState]:
+        states = [_state(self.state.mailboxes[key]) for key in mailboxes if key in self.state.mailboxes]
+        return [state for state in states if sent is None or state.last.seq > sent[state.mailbox]]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         return [entry for want in wants if want.mailbox in self.state.mailboxes for entry in self._collect(want)]
