@@ -29,13 +29,14 @@ def serve_admin_listener(
     """Serve metrics, readiness and the page of this process while the block lasts; yields the port. `sockets` are the queues of the web application."""
     sources = AdminSources(
         health=services.health,
-        saturation=_build_saturation(settings, services, sockets or {}),
+        saturation=build_saturation(settings, services, sockets or {}),
         cluster=ClusterWatch(PartitionStore()),
     )
     return serve_admin(settings.admin_host, settings.admin_port, sources, settings.admin_token)
 
 
-def _build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
+def build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
+    """What a scrape measures of the queues, pools and folders of this process."""
     queues: dict[str, Queue] = {
         "post": services.posting,
         "deposit": services.depositor,

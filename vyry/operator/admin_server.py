@@ -90,7 +90,9 @@ class _AdminRoutes:
             await self._sources.saturation.measure()
         if self._sources.cluster is not None:
             await self._sources.cluster.measure()
-        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        # Hundreds of routes take tens of milliseconds, which sockets must not wait for.
+        text = await asyncio.to_thread(render_metrics)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _ready(self, _: web.Request) -> web.Response:
         found = await self._sources.health.check()
