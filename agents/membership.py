@@ -87,10 +87,13 @@ class Membership:
     async def run(self, worker: WorkerIdentity) -> Never:
         """Report until cancelled. Raises WorkerNameTaken when another process has taken the name."""
         while True:
-            with suppress(Unavailable):
+            try:
                 await self._take(worker)
                 await self._report(worker)
                 self._follow(worker.name, await self._store.read_wishes())
+            except Unavailable:
+                # An assignment that is not stored yet would not let the loop wait.
+                await asyncio.sleep(HEARTBEAT_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._assigned.wait()

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from agents.app import in_process_app
 from agents.progress import Progress
-from agents.worker import build_immediately, keep_running
+from agents.running import build_immediately, keep_running
 from tests.support.work_topics import RecordingDepositor, WorkTopicSetup, no_map, open_kafka_topic, run_tasks
 from vyry.clock import SystemClock
 from vyry.in_process.routing import InProcessWorkTopic

@@ -40,6 +40,7 @@ from vyry.settings.types import (
     split_commas,
     url_with_scheme,
 )
+from vyry.settings.workers import WorkerSettings
 
 
 #: The value in .env.example, which is not a secret.
@@ -94,7 +95,7 @@ def mask_url(url: str) -> str:
     return f"{scheme}{separator}{name}{':***' if colon else ''}{at}{host}"
 
 
-class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, MonitoringSettings):
+class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, WorkerSettings, MonitoringSettings):
     """The settings of a process; frozen. Created by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -138,12 +139,6 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, Mon
     handover_ms: int = Field(500, ge=50, le=60_000)
     #: How long an account is shown online after its node has died.
     presence_seconds: int = Field(25, ge=3, le=50)
-    #: Partitions of a new Kafka topic; `vyry partitions plan grow` adds some to one that exists.
-    partitions: int = Field(4, ge=1, le=1024)
-    #: Copies of each partition of a new topic; None: one on each broker, at most three.
-    kafka_replication: int | None = Field(None, ge=1, le=32)
-    #: The name of a worker: unique, and the same after a restart. None: host and number.
-    worker_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: Literal["on", "off"] = "on"
     #: By quota name: VYRY_LIMIT_POST=60/60 stands under "post".
