@@ -5,9 +5,11 @@ from hashlib import sha256
 
 import pytest
 
+from tests.support.fake_clock import NOON
 from tests.support.mail_store_harness import MailStoreHarness, contents_of, expected_heads, make_message
+from vyry.accounts.events import OperatorAction
 from vyry.mail.envelope import Lane, LossReason
-from vyry.mail.store import MailboxCaps
+from vyry.mail.store import DropRequest, MailboxCaps
 
 
 @pytest.fixture
@@ -30,6 +32,17 @@ async def test_a_copy_for_a_full_mailbox_is_skipped(mail_harness: MailStoreHarne
         [b"1", b"2", b"3"],
         [b"4"],
     )
+
+
+async def test_a_mailbox_has_capacity_again_after_the_operator_dropped_an_entry(mail_harness: MailStoreHarness) -> None:
+    ann = await mail_harness.add_mailbox()
+    await mail_harness.post_and_deposit(ann, b"1", b"2", b"3")
+
+    await mail_harness.upkeep.drop(DropRequest(ann, 2, 2), OperatorAction(NOON, "olga", "mailboxDrop", "full"))
+
+    assert [each.loss_reason for each in await mail_harness.post_and_deposit(ann, b"4")] == [None]
+    (full,) = await mail_harness.post(make_message(ann, text=b"5"))
+    assert list(full.numbers) == [None]
 
 
 async def test_what_was_skipped_is_skipped_in_a_repeat_too(mail_harness: MailStoreHarness) -> None:

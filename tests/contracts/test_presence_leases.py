@@ -11,8 +11,9 @@ from vyry.kernel.ids import MailboxKey, UserId, new_id
 from vyry.mail.routing import NodeSockets
 from vyry.redis.connection import connect_redis
 from vyry.redis.guard import RedisGuard
-from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
+from vyry.redis.notifier import RedisNotifier, new_node_name
 from vyry.redis.presence import RedisPresence, parse_states
+from vyry.redis.socket_query import channel_name
 from vyry.signals.presence import DeviceSocket, PresenceLeases, PresenceListener, PresenceState, PresenceTiming
 
 

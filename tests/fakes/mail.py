@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from vyry.accounts.events import OperatorAction
 from vyry.clock import Clock
 from vyry.errors import NotFound, StaleHead
 from vyry.kernel.chain import first_head, next_head
@@ -23,6 +24,8 @@ from vyry.mail.store import (
     CopyStatus,
     Cursor,
     Deposited,
+    DropRequest,
+    DropResult,
     Entry,
     MailboxCaps,
     MailboxState,
@@ -98,6 +101,8 @@ class MemoryMailboxes:
         #: Whose mail is no stranger's: friends, and members of a group that the first is a member of.
         self.ties: set[tuple[UserId, UUID | None]] = set()
         self.last_number = 0
+        #: The lines of the operators' log.
+        self.acts: list[OperatorAction] = []
         #: Told what was deposited where: plans wake-ups (tests/fakes/wakeups.py).
         self.deposited: Callable[[MemoryMailbox, Sequence[MemoryEnvelope]], None] = lambda _, __: None
 
@@ -233,6 +238,19 @@ class MemoryMailUpkeep:
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         box = self.room.mailboxes.get(mailbox)
         return None if box is None else _resume_info(self.room, box)
+
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        now, entries = self.room.clock.confirmed_now(), self.room.mailboxes[request.mailbox].entries
+        inside = [entries[seq] for seq in range(request.first, request.last + 1) if seq in entries]
+        inside = [each for each in inside if each.loss is None and each.expires_at > now]
+        notices = sum(each.lane is Lane.NOTICE for each in inside)
+        if notices and not request.includes_notices:
+            return DropResult(0, notices)
+        for each in inside:
+            self.room.mark_lost(each, LossReason.OPERATOR)
+        if inside:
+            self.room.acts.append(act)
+        return DropResult(len(inside))
 
     async def measure_backlog(self) -> tuple[int, float]:
         boxes = self.room.mailboxes.values()

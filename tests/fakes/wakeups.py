@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tests.fakes.mail import MemoryEnvelope, MemoryMailbox, MemoryMailboxes
 from vyry.devices.push import PushKind, PushTarget
-from vyry.devices.push_wakeups import Wakeup
+from vyry.devices.push_wakeups import PushOutcome, Wakeup
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.push import CLAIM_LEASE, RECHECK_AFTER
 
@@ -47,6 +47,8 @@ class MemoryWakeups:
     def __init__(self, room: MemoryMailboxes) -> None:
         self._room = room
         self._wakes: dict[MailboxKey, MemoryWakeup] = {}
+        #: The last answer of a push service for each device.
+        self.reports: dict[UUID, PushOutcome] = {}
         room.deposited = self._plan
 
     def add(self, mailbox: MailboxKey, device: UUID, target: PushTarget) -> None:
@@ -115,6 +117,9 @@ class MemoryWakeups:
 
     async def delete_target(self, wake: Wakeup) -> None:
         self._wakes = {box: known for box, known in self._wakes.items() if known.target != wake.target}
+
+    async def record_report(self, wake: Wakeup, outcome: PushOutcome) -> None:
+        self.reports[wake.device] = outcome
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
         now = self._room.clock.now()

@@ -25,7 +25,10 @@ STAYS = {
     "message.mailboxes": "the outcomes of others' posts, for 30 days: a number that leads nowhere any more",
 }
 #: Tables about nobody.
-ABOUT_NOBODY = {"witness", "pepper", "otp_breaker", "ending", "clock"}
+ABOUT_NOBODY = {
+    *("witness", "pepper", "otp_breaker", "ending", "clock", "announcement"),
+    *("workers", "partitions", "partition_map", "partition_plans", "partition_history"),
+}
 
 
 async def delete(node_server: NodeServer, device: Device) -> datetime:

@@ -31,6 +31,7 @@ from vyry.storage.models import (
     LinkRow,
     OtpChallengeRow,
     OtpSentRow,
+    PushReportRow,
     PushTargetRow,
     PushWakeupRow,
     UnlockTokenRow,
@@ -67,6 +68,7 @@ async def add_account_rows(device: Device) -> None:
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),
         OtpChallengeRow(id=new_id(), **number, **challenge),
         PushTargetRow(device=primary.id, kind="fcm", token="t"),
+        PushReportRow(device=primary.id, kind="fcm", result="later", status=503, at=now),
         DeferredNoticeRow(
             mailbox=primary.mailbox, subject="name=pinFailed", notice_id=new_id(), body={"name": "pinFailed"}
         ),

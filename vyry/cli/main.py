@@ -48,6 +48,13 @@ COMMANDS = {
         "Delete all one-time prekeys after a database backup was restored.",
     ),
     "user": ("user:app", "Show, suspend, resume or delete an account, or revoke its devices. Every action is logged."),
+    "mailbox": ("mailbox:app", "Explain the mailbox of a device, drop entries of it, or release what waits in it."),
+    "push": ("push:app", "Explain the pushes of a device, or send it a test push."),
+    "announce": (
+        "announce:announce",
+        "Send a text to all devices, as a message of the operator. Paced, and resumable.",
+    ),
+    "sms": ("sms:app", "Show what one-time codes cost, and what may still be spent."),
     "client": ("client.app:app", "Chat from the terminal, end-to-end encrypted. The keys stay in the profile."),
     "demo": ("demo:demo", "Run a demo: two users chat on a temporary node."),
     "soak": ("soak:soak", "Soak test: clients send messages under load and count losses."),

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, TypeVar
@@ -10,7 +9,7 @@ from uuid import UUID
 
 from cyclopts import App, Parameter
 
-from vyry.accounts.phone import PhoneNumber
+from vyry.cli.account_lookup import find_account
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.cli.command_line import Flag, FreeText, JsonFlag
 from vyry.cli.errors import CommandError
@@ -18,7 +17,6 @@ from vyry.cli.operator import CURRENT_OPERATOR, Operator, load_pepper, require_p
 from vyry.cli.prompts import confirm_operation
 from vyry.errors import NotFound
 from vyry.kernel.ids import UserId
-from vyry.kernel.phone_numbers import InvalidPhoneNumber, looks_like_number, normalize_number
 from vyry.operator import accounts as operating
 from vyry.operator.accounts import AccountDetails
 from vyry.operator.stored_numbers import scan_numbers, store_canonical_numbers
@@ -63,7 +61,7 @@ def show(user: str, *, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = Fals
 
     async def work() -> AccountDetails:
         pepper = load_pepper(settings)
-        user_id = await _find_account(user, settings)
+        user_id = await find_account(user, settings)
         shown = await operating.load_account(user_id, pepper, by.audit_entry("userShow", user_id))
         if number:
             await operating.record_number_shown(user_id, by.audit_entry("userShowNumber", user_id))
@@ -184,7 +182,7 @@ def _run_action(
 ) -> int:
     """Find the account, ask for confirmation, do it, and print the outcome."""
     settings = load_settings(Role.TOOL)
-    user_id = _run_or_not_found(settings, lambda: _find_account(user, settings))
+    user_id = _run_or_not_found(settings, lambda: find_account(user, settings))
     if not confirm_operation(f"This would {action} {user_id}", yes=by.yes):
         return 1
     outcome = _run_or_not_found(settings, lambda: work(user_id))
@@ -197,23 +195,6 @@ def _run_or_not_found(settings: Settings, work: Callable[[], Coroutine[None, Non
         return run_in_database(settings, work)
     except NotFound:
         raise CommandError("No account found. Check the user id, username or phone number.") from None
-
-
-async def _find_account(user: str, settings: Settings) -> UserId:
-    return await operating.find_account(_parse_account(user, settings), load_pepper(settings))
-
-
-def _parse_account(user: str, settings: Settings) -> UUID | PhoneNumber | str:
-    with suppress(ValueError):
-        return UUID(user)
-    if not (looks_like_number(user) and user.startswith(("+", "00"))):
-        # Other commands print usernames with @.
-        return user.removeprefix("@")
-    require_pepper(settings)
-    try:
-        return PhoneNumber(normalize_number(user))
-    except InvalidPhoneNumber as problem:
-        raise CommandError(f"Not a valid phone number: {problem}.") from None
 
 
 def _to_json(shown: AccountDetails, *, in_full: bool) -> dict[str, Any]:

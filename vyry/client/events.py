@@ -1,6 +1,7 @@
 """The events of the SDK, as docs/sdk.md lists them."""
 
 from vyry.client.store.events import (
+    Announcement,
     Attachment,
     ContentEvent,
     ConversationForged,
@@ -32,6 +33,7 @@ from vyry.client.store.events import (
 
 
 __all__ = [
+    "Announcement",
     "Attachment",
     "ContentEvent",
     "ConversationForged",

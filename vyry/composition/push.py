@@ -1,5 +1,6 @@
 """Push: the providers that the settings name, each in a pool of its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,22 +40,33 @@ def _load_vapid(settings: Settings, role: Role, clock: Clock) -> VapidSigner | N
     if role is Role.START:
         create_vapid_key(path)
     if not path.exists():
-        log.info("web_push_disabled", reason="No VAPID key; create one for all nodes with `vyry secrets`.")
+        if role is not Role.TOOL:
+            log.info("web_push_disabled", reason="No VAPID key; create one for all nodes with `vyry secrets`.")
         return None
     return VapidSigner(path.read_bytes(), settings.push_contact, clock)
 
 
 def build_push(settings: Settings, role: Role, clock: Clock) -> PushServices:
     """Build push with one pool for each provider, so that a provider that hangs delays no other."""
-    vapid, reach = _load_vapid(settings, role, clock), EndpointPolicy(settings.push_hosts)
-    targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, reach)
-    web = WebPusher(vapid, clock, reach)
-    pools = [
+    vapid = _load_vapid(settings, role, clock)
+    policy = EndpointPolicy(settings.push_hosts)
+    targets = PushTargets(TortoisePushTargets(), vapid.public_key if vapid else None, policy)
+    return PushServices(targets, WakeupSender(TortoiseWakeups(), _build_pools(settings, clock, vapid)))
+
+
+def build_pools(settings: Settings, clock: Clock) -> Sequence[PushPool]:
+    """The pools, for one push by a command."""
+    return _build_pools(settings, clock, _load_vapid(settings, Role.TOOL, clock))
+
+
+def _build_pools(settings: Settings, clock: Clock, vapid: VapidSigner | None) -> Sequence[PushPool]:
+    """One pool for each provider."""
+    web = WebPusher(vapid, clock, EndpointPolicy(settings.push_hosts))
+    return [
         PushPool((PushKind.WEBPUSH, PushKind.UNIFIEDPUSH), web, WEB_PUSH_CONCURRENCY),
         PushPool((PushKind.FCM,), _fcm(settings, clock), FCM_CONCURRENCY),
         PushPool((PushKind.APNS,), _apns(settings, clock), APNS_CONCURRENCY),
     ]
-    return PushServices(targets, WakeupSender(TortoiseWakeups(), pools))
 
 
 def _fcm(settings: Settings, clock: Clock) -> Pusher:

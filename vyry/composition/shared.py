@@ -36,9 +36,10 @@ from vyry.operator.secret_files import read_peppers, read_signing_keys
 from vyry.redis.guard import RedisGuard
 from vyry.redis.keys import RedisLimitKeys
 from vyry.redis.limiter import RedisLimiter
-from vyry.redis.notifier import RedisNotifier, channel_name, new_node_name
+from vyry.redis.notifier import RedisNotifier, new_node_name
 from vyry.redis.presence import RedisPresence, parse_states
 from vyry.redis.slots import RedisConnectionSlots
+from vyry.redis.socket_query import channel_name
 from vyry.settings.settings import Settings
 from vyry.signals.presence import Presence, PresenceLeases, PresenceListener, PresenceTiming
 from vyry.storage.accounts import TortoiseAccounts

@@ -6,7 +6,7 @@ dies, another one claims them after it. Each push service has a pool of its back
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, Never, Protocol
@@ -49,10 +49,11 @@ class PushResult(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PushOutcome:
-    """The result of an attempt; `wait_seconds` is the wait that the push service requested."""
+    """The result of an attempt; `wait_seconds` is the wait that the push service requested, `status` the HTTP status of its response (0: none)."""
 
     result: PushResult
     wait_seconds: float = 0.0
+    status: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,10 @@ class WakeupStore(Protocol):
 
     async def delete_target(self, wake: Wakeup) -> None:
         """Delete the push target, unless the device has registered another one meanwhile."""
+        ...
+
+    async def record_report(self, wake: Wakeup, outcome: PushOutcome) -> None:
+        """Keep the outcome of this attempt for the operator, in place of the one before."""
         ...
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
@@ -191,6 +196,8 @@ class WakeupSender:
             log.warning("push_result_not_saved", error=type(problem).__name__)
 
     async def _record_outcome(self, wake: Wakeup, outcome: PushOutcome) -> None:
+        if outcome.result not in (PushResult.BUSY, PushResult.CIRCUIT_OPEN):
+            await self._store.record_report(wake, outcome)
         if outcome.result is PushResult.SENT:
             await self._store.record_sent(wake, WAKEUP_COOLDOWNS[min(wake.times_woken, len(WAKEUP_COOLDOWNS) - 1)])
         elif outcome.result is PushResult.GONE:

@@ -11,3 +11,5 @@ MAX_CONTENT_BYTES: Final = 64 << 10
 MAX_FRAME_BYTES: Final = 256 << 10
 #: The longest life of an envelope, which is also the life of a post that names none.
 MAX_LIFE_SECONDS: Final = 30 * 86_400
+#: The most characters (code points) of an announcement of the operator.
+MAX_ANNOUNCEMENT: Final = 1_000

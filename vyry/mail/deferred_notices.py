@@ -17,7 +17,7 @@ from vyry.mail.store import PostOutcome
 _VARYING_FIELDS: Final = frozenset(
     {
         *("epoch", "version", "attemptsRemaining", "callId", "deviceName", "platform", "endsOn"),
-        *("oneTimeRemaining", "pqRemaining"),
+        *("oneTimeRemaining", "pqRemaining", "text", "language"),
     }
 )
 

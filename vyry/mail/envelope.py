@@ -24,7 +24,7 @@ class LossReason(IntEnum):
 
     EXPIRED = 1
     CAP = 2
-    #: Reserved for decisions of an operator: no code writes it yet.
+    #: The operator dropped the envelope (`vyry mailbox drop`).
     OPERATOR = 3
     #: The device discarded the entry.
     PARKED = 4

@@ -1,7 +1,8 @@
 """Route and notify: hints that a mailbox has undeposited envelopes, and that it has new entries. A lost hint costs latency only."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Protocol
 from uuid import UUID
@@ -30,6 +31,24 @@ class WorkTopic(Protocol):
     def add(self, mailbox: MailboxKey) -> bool:
         """Put the mailbox into the next work record of its partition; False if there is no connection. Never blocks, never raises."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketDetails:
+    """The socket of a device as its node knows it, for `vyry mailbox explain`."""
+
+    connection: int
+    #: The highest sequence number that was sent on it, and how many entries were sent and are not acknowledged.
+    sent_seq: int
+    unacknowledged: int
+    #: Nothing more is sent before the device acknowledges something.
+    is_window_full: bool
+    #: Frames that wait for the client to read, and bytes that are in the buffers of the connection.
+    waiting_frames: int
+    unread_bytes: int
+    #: Since the last page of entries was written (None: none on this socket), and since the last frame or pong of the device.
+    seconds_since_delivery: float | None
+    seconds_since_heard: float
 
 
 class LocalSockets(Protocol):
@@ -106,10 +125,19 @@ class NodeSockets:
 
     def __init__(self, sockets: LocalSockets | None = None) -> None:
         self.current: LocalSockets = sockets or NoSockets()
+        #: The socket of a mailbox; None without one here.
+        self.describe: DescribeSocket = _no_socket
 
-    def attach(self, sockets: LocalSockets) -> None:
+    def attach(self, sockets: LocalSockets, describe: "DescribeSocket | None" = None) -> None:
         """Use these sockets from now on."""
-        self.current = sockets
+        self.current, self.describe = sockets, describe or _no_socket
+
+
+DescribeSocket = Callable[[MailboxKey], SocketDetails | None]
+
+
+def _no_socket(_: MailboxKey) -> SocketDetails | None:
+    return None
 
 
 class Notifier(Protocol):

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from vyry.accounts.events import OperatorAction
 from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.capacity import CapacityRequest, Usage
 from vyry.mail.envelope import Lane, LossReason
@@ -199,6 +200,22 @@ class CopyStatus:
     conversation_id: ConversationId | None = None
 
 
+class DropRequest(NamedTuple):
+    """The numbered entries `first` to `last` of a mailbox, for `MailUpkeep.drop`; `includes_notices`: also those that are notices of the node."""
+
+    mailbox: MailboxKey
+    first: int
+    last: int
+    includes_notices: bool = False
+
+
+class DropResult(NamedTuple):
+    """The envelopes that were dropped, and the notices for which nothing was dropped at all."""
+
+    dropped: int
+    refused_notices: int = 0
+
+
 class MailStore(Protocol):
     """The mailboxes."""
 
@@ -290,6 +307,14 @@ class MailUpkeep(Protocol):
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         """What `MailStore.open_mailbox` would return, without a hello; None if there is no such mailbox."""
+        ...
+
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        """Turn the envelopes of a range into LossReason.OPERATOR, and write the line of the operators' log, in one transaction.
+
+        Sequence numbers and heads stay; losses, expired and acknowledged entries do too. A notice in the range that the request does not include prevents
+        the whole drop. Without a dropped envelope no line is written.
+        """
         ...
 
     async def measure_backlog(self) -> tuple[int, float]:

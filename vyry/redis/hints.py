@@ -69,6 +69,8 @@ class HintKind(IntEnum):
     DISPLACED = 3
     CHANGED = 4
     PRESENCE = 5
+    #: The argument is the token of a question about the socket of one mailbox (vyry/redis/socket_query.py).
+    DESCRIBE = 6
 
 
 @dataclass(frozen=True, slots=True)

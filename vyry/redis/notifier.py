@@ -21,6 +21,7 @@ from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
 from vyry.redis.guard import DEADLINE_SECONDS, REDIS_ERRORS, RedisGuard
 from vyry.redis.hints import CLAIM_SCRIPT, PUBLISH_SCRIPT, RELEASE_SCRIPT, Hint, HintKind
+from vyry.redis.socket_query import answer_channel, channel_name, location_key, pack_answer
 from vyry.telemetry import log, record
 from vyry.tracing import pack_contexts, trace_step, unpack_contexts
 
@@ -34,6 +35,8 @@ CHECKS_PER_REFRESH: Final = 5
 _BATCH: Final = 500
 #: Notifications kept while Redis is down. More are dropped; the listeners find the mail at their next check.
 MAX_PENDING: Final = 100_000
+#: Answers to operators that wait to be sent; further questions get none.
+_MAX_ANSWERS: Final = 100
 
 
 class RedisNotifier:
@@ -62,6 +65,8 @@ class RedisNotifier:
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
         self._pending: dict[MailboxKey, None] = {}
+        #: Answers to operators: channel and payload.
+        self._answers: list[tuple[str, bytes]] = []
         self._wake = asyncio.Event()
         self._sockets = sockets
         self._publish_script = guard.redis.register_script(PUBLISH_SCRIPT)
@@ -103,7 +108,7 @@ class RedisNotifier:
     async def unregister_socket(self, mailbox: MailboxKey, connection: int) -> None:
         if self._held.get(mailbox) == connection:
             del self._held[mailbox]
-            keys, expected = [self._location_key(mailbox)], [f"{self._node}:{connection}"]
+            keys, expected = [location_key(mailbox, self._prefix)], [f"{self._node}:{connection}"]
             await self._guard.call(lambda: self._release_script(keys=keys, args=expected))
 
     async def run(self) -> None:
@@ -117,8 +122,12 @@ class RedisNotifier:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._answers:
+                await self._send_answers()
             mailboxes, self._pending = self._pending, {}
             began = time.perf_counter()
+            if not mailboxes:
+                continue
             hint = Hint(HintKind.NOTIFY, pack_contexts(mailboxes), mailboxes.keys())
             reached, missed = await self._publish(hint)
             record("notify", len(reached), time.perf_counter() - began)
@@ -126,6 +135,11 @@ class RedisNotifier:
             if missed:
                 await asyncio.sleep(self._guard.seconds_until_retry)
                 await self.notify(missed)
+
+    async def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        for channel, payload in answers:
+            await self._guard.call(partial(self._redis.publish, channel, payload))
 
     async def _subscribe_loop(self) -> None:
         while True:
@@ -196,7 +210,7 @@ class RedisNotifier:
             args: list[str | bytes | int] = [self._node, LEASE_SECONDS * 1000, channel_name("", self._prefix)]
             for mailbox in part:
                 args += (held[mailbox], Hint.displacement(held[mailbox], [mailbox]).pack())
-            newer = await self._claim_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+            newer = await self._claim_script(keys=[location_key(mailbox, self._prefix) for mailbox in part], args=args)
             for mailbox, connection in zip(part, newer, strict=True):
                 if connection:
                     self._dispatch(Hint.displacement(int(connection), [mailbox]))
@@ -222,7 +236,7 @@ class RedisNotifier:
             hint.header(),
             *(pack([mailbox]) for mailbox in part),
         ]
-        held = await self._publish_script(keys=[self._location_key(mailbox) for mailbox in part], args=args)
+        held = await self._publish_script(keys=[location_key(mailbox, self._prefix) for mailbox in part], args=args)
         return {part[index] for index in held}
 
     def _parse_and_dispatch(self, packed: bytes) -> None:
@@ -244,10 +258,19 @@ class RedisNotifier:
                 self._apply_displacement(hint.mailboxes, hint.connection)
             case HintKind.CHANGED:
                 listener.on_invalidated(*hint.changes)
+            case HintKind.DESCRIBE:
+                self._answer_question(hint)
             case HintKind.PRESENCE:
                 self._on_presence(hint.argument)
             case _:
                 assert_never(hint.what)
+
+    def _answer_question(self, hint: Hint) -> None:
+        if len(self._answers) < _MAX_ANSWERS:
+            (mailbox, *_) = hint.mailboxes
+            found = self._sockets.describe(mailbox)
+            self._answers.append((answer_channel(hint.argument, self._prefix), pack_answer(found)))
+            self._wake.set()
 
     def _apply_displacement(self, mailboxes: Collection[MailboxKey], connection: int) -> None:
         for mailbox in mailboxes:
@@ -258,15 +281,7 @@ class RedisNotifier:
     def _report_gap(self) -> None:
         self._sockets.current.on_hints_lost()
 
-    def _location_key(self, mailbox: MailboxKey) -> str:
-        return f"{self._prefix}:where:{mailbox}"
-
 
 def new_node_name() -> str:
     """A random name for a node."""
     return secrets.token_hex(8)
-
-
-def channel_name(node: str, prefix: str = "vyry") -> str:
-    """The channel of the hints for this node."""
-    return f"{prefix}:node:{node}"

@@ -211,3 +211,24 @@ class DeferredNoticeRow(Model):
     class Meta:
         table = "held_notice"
         unique_together = (("mailbox", "subject"),)
+
+
+class AnnouncementRow(Model):
+    """A notice of the operator to all mailboxes, handed over in the order of their keys (vyry/operator/announcements.py)."""
+
+    id = fields.UUIDField(primary_key=True)
+    text = fields.CharField(max_length=1000)
+    #: A BCP 47 tag.
+    language = fields.CharField(max_length=35, null=True)
+    created_at = fields.DatetimeField()
+    #: The highest mailbox of a live device when it was made: later devices do not get it.
+    last_mailbox = fields.BigIntField()
+    #: Mailboxes up to this key were handed over.
+    through_mailbox = fields.BigIntField(db_default=0)
+    #: How many mailboxes there were, and how many were handed over.
+    total = fields.IntField()
+    handed_over = fields.IntField(db_default=0)
+    finished_at = fields.DatetimeField(null=True)
+
+    class Meta:
+        table = "announcement"

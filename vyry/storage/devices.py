@@ -85,6 +85,7 @@ async def end_devices(
     await fetch(tx, "DELETE FROM refresh_token WHERE device = ANY($1)", gone)
     await fetch(tx, "DELETE FROM push_target WHERE device = ANY($1)", gone)
     await fetch(tx, "DELETE FROM push_wake WHERE device = ANY($1)", gone)
+    await fetch(tx, "DELETE FROM push_report WHERE device = ANY($1)", gone)
     return ended
 
 

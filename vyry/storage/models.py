@@ -377,3 +377,17 @@ class PushWakeupRow(Model):
 
     class Meta:
         table = "push_wake"
+
+
+class PushReportRow(Model):
+    """The last answer of a push service about a device."""
+
+    device = fields.UUIDField(primary_key=True)
+    kind = fields.CharField(max_length=16)
+    result = fields.CharField(max_length=16)
+    #: The HTTP status, 0 without an answer.
+    status = fields.IntField()
+    at = fields.DatetimeField()
+
+    class Meta:
+        table = "push_report"

@@ -13,7 +13,7 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 
 from vyry.clock import SystemClock
 from vyry.devices.push import PushKind, PushTarget
-from vyry.devices.push_wakeups import Wakeup
+from vyry.devices.push_wakeups import PushOutcome, Wakeup
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.locks import lock_device
@@ -63,6 +63,9 @@ _GIVE_UP: Final = "UPDATE push_wake SET due_at = NULL, attempts = 0, is_ring = F
 UNMARK_PUSHED: Final = "UPDATE mailbox SET is_pushed = FALSE WHERE id = (SELECT mailbox FROM device WHERE id = $1)"
 _DROP: Final = """
     DELETE FROM push_target WHERE device = $1 AND kind = $2 AND coalesce(endpoint, '') = $3 AND coalesce(token, '') = $4 RETURNING device"""
+_REPORT: Final = """
+    INSERT INTO push_report (device, kind, result, status, at) SELECT id, $2, $3, $4, $5 FROM device WHERE id = $1 AND ended_at IS NULL
+    ON CONFLICT (device) DO UPDATE SET kind = excluded.kind, result = excluded.result, status = excluded.status, at = excluded.at"""
 _RING: Final = """
     INSERT INTO push_wake AS w (device, mailbox, due_at, is_ring, acknowledged_seq)
     SELECT d.id, m.id, $2, TRUE, m.acknowledged_seq FROM mailbox m JOIN device d ON d.mailbox = m.id JOIN push_target t ON t.device = d.id
@@ -114,6 +117,11 @@ class TortoiseWakeups:
             if await fetch(tx, _DROP, wake.device, *known):
                 await fetch(tx, UNMARK_PUSHED, wake.device)
                 await delete_wakeup(tx, wake.device)
+
+    async def record_report(self, wake: Wakeup, outcome: PushOutcome) -> None:
+        async with database_guard():
+            facts = wake.target.kind.value, outcome.result.value, outcome.status
+            await fetch(connection(), _REPORT, wake.device, *facts, await _database_now(connection()))
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
         async with database_guard():
@@ -171,6 +179,7 @@ class TortoisePushTargets:
             await fetch(tx, _MARK, device)
             # A device that registers a target is awake.
             await delete_wakeup(tx, device)
+            await fetch(tx, "DELETE FROM push_report WHERE device = $1", device)
             return bool(await fetch(tx, _KEEP, device, *values))
 
     async def delete(self, device: UUID) -> None:

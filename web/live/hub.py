@@ -12,13 +12,14 @@ from vyry.errors import InvalidToken, Unavailable
 from vyry.kernel.backoff import jittered
 from vyry.kernel.batches import batched
 from vyry.kernel.ids import MailboxKey
+from vyry.mail.routing import SocketDetails
 from vyry.signals.presence import DeviceSocket
 from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
 from vyry.telemetry import SOCKETS
 from web.live.collector import MAX_MAILBOXES, Collector
 from web.live.delivery import DeliveryLoop
 from web.live.hint_dispatcher import HintDispatcher
-from web.live.session import CloseCode, SocketSession, buffered_bytes
+from web.live.session import CloseCode, SocketSession, buffered_bytes, describe_session
 
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SocketHub:
     @asynccontextmanager
     async def run_loops(self) -> AsyncIterator[None]:
         """Run the loops while the context is open."""
-        self.services.sockets.attach(self.hints)
+        self.services.sockets.attach(self.hints, self._describe_socket)
         async with asyncio.TaskGroup() as tasks:
             loops = [
                 tasks.create_task(loop())
@@ -138,6 +139,10 @@ class SocketHub:
     def queues(self) -> Mapping[str, Collector | DeliveryLoop]:
         """What waits to be read and written, for the metrics."""
         return {"collect": self.collector, "deliver": self.delivery}
+
+    def _describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
+        session = self._sessions.get(mailbox)
+        return None if session is None else describe_session(session)
 
     def sent_seq(self, mailbox: MailboxKey) -> int:
         """The highest sequence number sent on this device's socket; 0 without a socket here."""

@@ -9,6 +9,7 @@ the hub's liveness check sets `is_pinged` and the reader clears it; every part t
 """
 
 import asyncio
+import time
 from asyncio import WriteTransport
 from collections.abc import Sequence
 from enum import IntEnum
@@ -21,10 +22,11 @@ from vyry.errors import VyryError
 from vyry.kernel.ids import MailboxKey, new_id
 from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_FRAME_BYTES
 from vyry.kernel.time import to_milliseconds
+from vyry.mail.routing import SocketDetails
 from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
 from web.live.codec import Codec
-from web.live.send_window import SendWindow, content_size
+from web.live.send_window import WINDOW_ENTRIES, SendWindow, content_size
 from web.wire.errors import error_body
 from web.wire.mailbox import wire_entries
 
@@ -81,6 +83,7 @@ class SocketSession:
         "close_reason",
         "codec",
         "connection",
+        "delivered_at",
         "drain_target",
         "expires_at",
         "frames_allowed_at",
@@ -122,6 +125,8 @@ class SocketSession:
         self.is_pinged = False
         self.is_writing = False
         self.last_heard_at = 0.0
+        #: The monotonic second in which the last page of entries was written; None before the first.
+        self.delivered_at: float | None = None
         #: The monotonic second from which a frame is within the rate.
         self.frames_allowed_at = 0.0
         #: Consecutive posts that the overloaded node rejected.
@@ -258,6 +263,7 @@ def encode_queued(session: SocketSession, waiting: bytes | Sequence[Entry]) -> b
     if isinstance(waiting, bytes):
         return waiting
     now = to_milliseconds(session.hub.services.clock.confirmed_now())
+    session.delivered_at = time.monotonic()
     shown = wire_entries(waiting, session.codec.encode_bytes, now)
     return session.codec.encode({"type": "entries", "payload": {"entries": shown}})
 
@@ -266,6 +272,21 @@ def buffered_bytes(session: SocketSession) -> int:
     """Written bytes that the client has not read yet."""
     transport = _transport(session)
     return transport.get_write_buffer_size() if transport is not None else 0
+
+
+def describe_session(session: SocketSession) -> SocketDetails:
+    """What the operator sees of this socket."""
+    window, now = session.window, time.monotonic()
+    return SocketDetails(
+        connection=session.connection,
+        sent_seq=window.sent if window else 0,
+        unacknowledged=WINDOW_ENTRIES - window.remaining()[0] if window else 0,
+        is_window_full=window is not None and (window.is_full or window.remaining()[0] <= 0),
+        waiting_frames=len(session.outgoing),
+        unread_bytes=buffered_bytes(session),
+        seconds_since_delivery=None if session.delivered_at is None else round(now - session.delivered_at, 3),
+        seconds_since_heard=round(now - session.last_heard_at, 3),
+    )
 
 
 def abort_connection(session: SocketSession) -> None:

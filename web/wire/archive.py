@@ -74,6 +74,16 @@ class ExportedPushTarget(WireModel):
     topic: str | None
 
 
+class ExportedPushReport(WireModel):
+    """The last answer of a push service about a device."""
+
+    mailbox_id: Id
+    kind: str
+    result: str
+    status: Count
+    at: Timestamp
+
+
 class ExportedMailbox(WireModel):
     """The counters of a mailbox."""
 

@@ -31,6 +31,7 @@ from web.wire.archive import (
     ExportedPost,
     ExportedPrekey,
     ExportedProof,
+    ExportedPushReport,
     ExportedPushTarget,
     ExportedReceipts,
     ExportedRegistration,
@@ -54,6 +55,7 @@ class AccountArchive(WireModel):
     devices: Sequence[ExportedDevice]
     sessions: Sequence[ExportedSession]
     push_targets: Sequence[ExportedPushTarget]
+    push_reports: Sequence[ExportedPushReport]
     mailboxes: Sequence[ExportedMailbox]
     key_sets: Sequence[ExportedKeySet]
     one_time_prekeys: Sequence[ExportedPrekey]
@@ -89,6 +91,7 @@ _SECTION_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "devices": ExportedDevice,
     "sessions": ExportedSession,
     "push_targets": ExportedPushTarget,
+    "push_reports": ExportedPushReport,
     "mailboxes": ExportedMailbox,
     "key_sets": ExportedKeySet,
     "one_time_prekeys": ExportedPrekey,

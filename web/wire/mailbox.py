@@ -8,6 +8,7 @@ import orjson
 from pydantic import Field
 
 from vyry.kernel.ids import envelope_id
+from vyry.kernel.sizes import MAX_ANNOUNCEMENT
 from vyry.kernel.time import from_milliseconds
 from vyry.mail.envelope import HEADER_BYTES, NIL_ID, LossReason, is_expired, unpack_header
 from vyry.mail.store import Cursor as StoredCursor
@@ -115,6 +116,15 @@ class CallMissed(WireModel):
     call_id: Id
 
 
+class Announcement(WireModel):
+    """A text of the operator to all devices: plain text, not encrypted, from no user. `language` is a BCP 47 tag."""
+
+    name: Literal["announcement"]
+    announcement_id: Id
+    text: Annotated[str, Field(min_length=1, max_length=MAX_ANNOUNCEMENT)]
+    language: Annotated[str, Field(max_length=35)] | None = None
+
+
 Notice = (
     PrekeysLow
     | DevicesChanged
@@ -128,6 +138,7 @@ Notice = (
     | ConversationChanged
     | GroupInvited
     | CallMissed
+    | Announcement
 )
 Seq = Annotated[int, Field(ge=1, le=2**53 - 1)]
 

@@ -34,6 +34,8 @@ def _unreadable(who: str, body: Body) -> str:
 def _lost(body: Body) -> str:
     if body["reason"] == "rolledBack" and not body["count"]:
         return "This profile was restored from an older copy: all sessions are created again. Messages received after that copy are missing."
+    if body["reason"] == "operator":
+        return f"The operator of the node dropped messages for this device ({body['count']})."
     text = f"{body['count']} messages were lost on the node ({body['reason']})."
     return text if body["count"] != 1 else f"1 message was lost on the node ({body['reason']})."
 

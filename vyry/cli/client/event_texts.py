@@ -61,6 +61,8 @@ _EVENT_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "typing": lambda who, body: f"{who} is typing." if body["isTyping"] else f"{who} stopped typing.",
     "presence": lambda who, body: f"{who} is online." if body["isOnline"] else f"{who} is offline.",
     "notice": notice,
+    # No line of a user begins so: users are shown by @name, number or a name in quotes.
+    "announcement": lambda _, body: f"Announcement of the operator of this node: {body['text']}",
     "decided": lambda who, body: (
         f"On another device you {'verified' if body['isVerified'] else 'accepted'} the key of {who}."
     ),

@@ -51,5 +51,7 @@ _NOTICE_TEXTS: Final[Mapping[str, Callable[[str, Body], str]]] = {
     "groupInvited": lambda *_: (
         "You have a group invitation: `vyry client groups invitations` lists it, `vyry client groups accept` accepts it."
     ),
+    # A valid announcement is an event of its own.
+    "announcement": lambda *_: "The operator of this node announced something that cannot be shown.",
     "callMissed": lambda who, _: f"{who} called, and no device took the call.",
 }

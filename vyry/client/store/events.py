@@ -238,6 +238,16 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement(Event):
+    """A text of the operator of the node to all devices. It is not encrypted, and no user sent it; `language` is a BCP 47 tag."""
+
+    name: ClassVar[str] = "announcement"
+    announcement_id: str
+    text: str
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lost(Event):
     """Entries `seq` to `through_seq` of the mailbox are lost; `reason` as the node reports it, or `rolledBack` for an older copy of this store, or `restored` for an older state of the node."""
 
@@ -369,7 +379,7 @@ _STORED_TYPES: Final[dict[str, type[Event]]] = {
     each.name: each
     for each in (
         *(Message, Edit, Unsend, Reaction, Location, TimerSet, Unknown, Receipt, Read),
-        *(Notice, Lost, Unreadable, NotSent, IdentityChanged, Decided),
+        *(Notice, Announcement, Lost, Unreadable, NotSent, IdentityChanged, Decided),
         *(OwnIdentityForged, OwnDeviceAdded, ConversationForged, MemberAdded, MemberForged, DeviceListDiffers),
     )
 }

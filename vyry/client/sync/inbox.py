@@ -14,7 +14,16 @@ from vyry.client.crypto.peers import Peers, accept_identity, changed_key, is_for
 from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope
 from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPins
-from vyry.client.store.events import ConversationForged, Decided, Event, Lost, MemberForged, Notice, OwnIdentityForged
+from vyry.client.store.events import (
+    Announcement,
+    ConversationForged,
+    Decided,
+    Event,
+    Lost,
+    MemberForged,
+    Notice,
+    OwnIdentityForged,
+)
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
 from vyry.client.store.outgoing import PostedIds, SendQueue
@@ -23,6 +32,7 @@ from vyry.client.store.store import Store
 from vyry.client.sync.content_processor import ContentProcessor, unreadable_event
 from vyry.client.sync.retries import Retries
 from vyry.client.transport.validation import INVALID_SHAPE, read_uuid
+from vyry.kernel.sizes import MAX_ANNOUNCEMENT
 from vyry.signal_protocol import refusals
 from vyry.signal_protocol.handshake import split_prekey_message
 from vyry.signal_protocol.pins import IdentityPin
@@ -227,7 +237,7 @@ class Inbox:
         # A malformed notice changes nothing, and is still an event.
         with suppress(*INVALID_SHAPE):
             self._apply_notice(me, name, notice)
-        self._journal.add(Notice(notice=name, extra=notice))
+        self._journal.add(_announcement(name, notice) or Notice(notice=name, extra=notice))
 
     def _apply_notice(self, me: LocalDevice, name: str, notice: Mapping[str, object]) -> None:
         match name:
@@ -243,6 +253,17 @@ class Inbox:
                 self._group_keys.schedule_check(changed)
             case _:
                 pass
+
+
+def _announcement(name: str, notice: Mapping[str, object]) -> Event | None:
+    """The event of a valid announcement."""
+    number, text, language = notice.get("announcementId"), notice.get("text"), notice.get("language")
+    is_valid = name == "announcement" and isinstance(number, str) and isinstance(text, str)
+    if not is_valid or not 0 < len(str(text)) <= MAX_ANNOUNCEMENT:
+        return None
+    return Announcement(
+        announcement_id=str(number), text=str(text), language=language if isinstance(language, str) else None
+    )
 
 
 def _forgery_event(forged: Refusal, envelope: IncomingEnvelope) -> Event:

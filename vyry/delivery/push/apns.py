@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import httpx2
@@ -78,7 +78,7 @@ class ApnsPusher:
                 content=_ALERT if is_urgent else _BACKGROUND,
                 headers=self._headers(target, is_urgent=is_urgent),
             )
-        return self._outcome(response)
+        return replace(self._outcome(response), status=response.status_code)
 
     def _headers(self, target: PushTarget, *, is_urgent: bool) -> Mapping[str, str]:
         now = to_milliseconds(self._clock.now()) // 1000

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import aiohttp
@@ -88,7 +88,7 @@ class FcmPusher:
             if response.status == 401:
                 # The token may have been revoked: the next push fetches another.
                 self._good_until = 0.0
-            return self._outcome(response.status, response.headers, body)
+            return replace(self._outcome(response.status, response.headers, body), status=response.status)
 
     def _outcome(self, status: int, headers: Mapping[str, str], body: bytes) -> PushOutcome:
         if status == 200:

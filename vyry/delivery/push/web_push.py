@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import aiohttp
@@ -70,7 +71,7 @@ class WebPusher:
         async with session.post(url, data=body, headers=dict(headers), allow_redirects=False) as response:
             # Read, so that the connection can be used again; a longer response loses it.
             await response.content.read(MAX_RESPONSE_BYTES)
-            return outcome_of_status(response.status, response.headers, self._clock)
+            return replace(outcome_of_status(response.status, response.headers, self._clock), status=response.status)
 
     def _session(self, url: URL) -> aiohttp.ClientSession:
         is_trusted = self._policy.allows(str(url.host), url.port)

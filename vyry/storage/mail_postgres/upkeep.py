@@ -6,9 +6,20 @@ from typing import Final
 
 import asyncpg
 
+from vyry.accounts.events import OperatorAction
 from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
-from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
+from vyry.mail.envelope import Lane, LossReason
+from vyry.mail.store import (
+    CopyState,
+    CopyStatus,
+    Cursor,
+    DropRequest,
+    DropResult,
+    MailboxState,
+    PostOutcome,
+    ResumeInfo,
+)
 from vyry.storage.mail_postgres.connection import PostgresConnection
 
 
@@ -45,6 +56,20 @@ LEFT JOIN LATERAL (SELECT x.id, x.seq, x.loss, x.expires_at FROM envelope x WHER
 LEFT JOIN LATERAL (SELECT y.state, y.at FROM fate y WHERE y.mailbox = c.mailbox AND y.at >= least(m.accepted_at, $3) - interval '1 hour' AND c.number = ANY(y.numbers)
   ORDER BY y.at LIMIT 1) f ON true
 WHERE s.account_id = $1 ORDER BY c.n"""
+#: Entries of a mailbox keep their lane and expiry, so what is read before mail_lose takes the lock of the mailbox stays true; it ignores rows that are gone.
+_DROP = f"""
+WITH inside AS MATERIALIZED (
+  SELECT e.mailbox, e.seq, e.lane FROM envelope e
+  WHERE e.mailbox = $1 AND e.seq BETWEEN $2 AND $3 AND e.loss IS NULL AND e.expires_at > coalesce($5, clock_timestamp())
+), refused AS (SELECT count(*) AS n FROM inside WHERE lane = {int(Lane.NOTICE)} AND NOT $4
+), lost AS MATERIALIZED (
+  SELECT CASE WHEN (SELECT n FROM refused) > 0 THEN 0
+    ELSE mail_lose(ARRAY(SELECT mailbox FROM inside ORDER BY seq), ARRAY(SELECT seq FROM inside ORDER BY seq), {int(LossReason.OPERATOR)}::smallint, $5) END AS n
+), logged AS (
+  INSERT INTO operator_act (at, operator, act, subject, reason)
+    SELECT $6::timestamptz, left($7::text, 100), $8::text, $9::uuid, left($10::text, 500) FROM lost WHERE n > 0
+)
+SELECT lost.n AS dropped, refused.n AS refused FROM lost, refused"""
 #: The number of entries is the planner's estimate of the rows of the table: it includes tombstones and undeposited envelopes, and is 0 before the first ANALYZE.
 _DEPTH = """
 SELECT greatest(0, (SELECT reltuples FROM pg_class WHERE oid = 'envelope'::regclass))::bigint AS waiting,
@@ -98,6 +123,11 @@ class PostgresMailUpkeep:
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
         rows = await self._mailbox.fetch(_LOAD_MAILBOX, mailbox)
         return resume_info_from_row(rows[0]) if rows else None
+
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        line = act.at, act.operator, act.action, act.subject, act.reason
+        (row,) = await self._sweep.fetch(_DROP, *request, self._clock and self._clock.confirmed_now(), *line)
+        return DropResult(row["dropped"], row["refused"])
 
     async def measure_backlog(self) -> tuple[int, float]:
         (row,) = await self._mailbox.fetch(_DEPTH, self._clock and self._clock.now())

@@ -6,11 +6,21 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from vyry.accounts.events import OperatorAction
 from vyry.clock import Clock
 from vyry.kernel.ids import ConversationId, DeviceAddress, DeviceId, MailboxId, MailboxKey, MessageId, UserId
 from vyry.kernel.time import from_milliseconds, to_milliseconds
-from vyry.mail.envelope import LossReason
-from vyry.mail.store import CopyState, CopyStatus, Cursor, MailboxState, PostOutcome, ResumeInfo
+from vyry.mail.envelope import Lane, LossReason
+from vyry.mail.store import (
+    CopyState,
+    CopyStatus,
+    Cursor,
+    DropRequest,
+    DropResult,
+    MailboxState,
+    PostOutcome,
+    ResumeInfo,
+)
 from vyry.storage.mail_sqlite.post import load_outcomes
 from vyry.storage.mail_sqlite.rows import (
     ENVELOPE_COLUMNS,
@@ -47,6 +57,9 @@ _FATES: Final = """
 SELECT state, at, numbers FROM fate WHERE mailbox IN (SELECT value FROM json_each(?)) AND at >= ?"""
 #: A fate is written after its message; the clocks of two processes may differ by so much.
 _CLOCK_STEP_MILLISECONDS: Final = 3_600_000
+_RANGE: Final = f"""
+SELECT {ENVELOPE_COLUMNS} FROM envelope WHERE mailbox = ? AND seq BETWEEN ? AND ? AND loss IS NULL AND expires_at > ? ORDER BY seq"""
+_LOG: Final = "INSERT INTO operator_act (at, operator, act, subject, reason) VALUES (?, substr(?, 1, 100), ?, ?, substr(?, 1, 500))"
 _WAITING: Final = "SELECT coalesce(sum(seq - acknowledged_seq), 0) FROM mailbox WHERE NOT is_ended"
 _OLDEST: Final = "SELECT min(accepted_at) FROM envelope WHERE seq IS NULL"
 
@@ -84,6 +97,10 @@ class SqliteMailUpkeep:
         row = await self._reader.run(lambda connection: connection.execute(_LOAD_MAILBOX, [mailbox]).fetchone())
         return None if row is None else resume_info_from_row(row)
 
+    async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
+        now = to_milliseconds(self._clock.confirmed_now())
+        return await self._writer.run(lambda connection: _drop(connection, request, act, now))
+
     async def measure_backlog(self) -> tuple[int, float]:
         now = to_milliseconds(self._clock.now())
         return await self._reader.run(lambda connection: _depth(connection, now))
@@ -99,6 +116,20 @@ def _expire(connection: sqlite3.Connection, now: int, limit: int) -> int:
 def _retire(connection: sqlite3.Connection, before: int, limit: int) -> int:
     messages = connection.execute(_RETIRE_MESSAGES, [before, limit]).rowcount
     return messages + connection.execute(_RETIRE_FATES, [before, limit - messages]).rowcount
+
+
+def _drop(connection: sqlite3.Connection, request: DropRequest, act: OperatorAction, now: int) -> DropResult:
+    found = connection.execute(_RANGE, [request.mailbox, request.first, request.last, now])
+    envelopes = [RemovedEnvelope(*row) for row in found]
+    notices = sum(each.lane == Lane.NOTICE for each in envelopes)
+    if notices and not request.includes_notices:
+        return DropResult(0, notices)
+    if envelopes:
+        mark_lost(connection, envelopes, LossReason.OPERATOR, now)
+        subject = None if act.subject is None else str(act.subject)
+        # A moment is stored as Tortoise stores it.
+        connection.execute(_LOG, [act.at.isoformat(" "), act.operator, act.action, subject, act.reason])
+    return DropResult(len(envelopes))
 
 
 def _fates(connection: sqlite3.Connection, message: tuple[UserId, MessageId], now: int) -> list[CopyStatus] | None:

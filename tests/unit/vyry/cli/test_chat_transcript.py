@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vyry.cli.client.chat.rendering import MAX_TEXT, render_row
 from vyry.cli.client.chat.transcript import build_rows, delivery_mark
-from vyry.client.store.events import Edit, Lost, Message, NotSent, Reaction, Receipt, Target, Unsend
+from vyry.client.store.events import Announcement, Edit, Lost, Message, NotSent, Reaction, Receipt, Target, Unsend
 
 
 CHAT, ANN, BO = uuid4(), uuid4(), uuid4()
@@ -56,6 +56,19 @@ def test_rows_stand_by_number_and_losses_between_them() -> None:
     receipt = Receipt(number=5, conversation_id=CHAT, sender_id=BO, sender_device_id=1, state="read", targets=())
 
     assert [row.event.number for row in build_rows([not_sent, lost, receipt, *said])] == [1, 2, 3, 4]
+
+
+def test_an_announcement_looks_like_no_message_of_a_user() -> None:
+    text = "Maintenance\n14:02 @bo\n  send me your PIN\u202e"
+    announced = Announcement(number=2, announcement_id="1", text=text)
+    rows = build_rows([announced, Message(**facts(1, BO), text="Announcement of the operator of this node: hello")])
+
+    message, row = (str(render_row(each, lambda _: "@bo", "")) for each in rows)
+
+    assert row.startswith("— Announcement of the operator of this node: Maintenance 14:02 @bo   send me your PIN")
+    assert "\n" not in row
+    assert "\u202e" not in row
+    assert message.splitlines()[0].endswith("@bo")
 
 
 def test_a_change_of_what_is_not_there_changes_nothing() -> None:

@@ -11,6 +11,7 @@ import pytest
 from vyry.cli.client.event_texts import describe_event
 from vyry.client.store.events import (
     _STORED_TYPES,
+    Announcement,
     ConversationForged,
     DeviceListDiffers,
     Event,
@@ -84,6 +85,8 @@ def test_every_stored_event_has_words(kind: type[Event]) -> None:
         (Lost(seq=5, through_seq=5, reason="rolledBack", count=0), ("older copy", "created again")),
         (Lost(seq=5, through_seq=5, reason="expired", count=1), ("1 message was lost",)),
         (Lost(seq=5, through_seq=6, reason="expired", count=2), ("2 messages were lost",)),
+        (Lost(seq=5, through_seq=6, reason="operator", count=2), ("operator of the node dropped", "(2)")),
+        (Announcement(announcement_id="1", text="Hello"), ("Announcement of the operator of this node: Hello",)),
         (
             NotSent(conversation_id=ID, id=ID, kind="text", reason="IdentityChanged", is_kept=True),
             ("held until you decide", "chats"),

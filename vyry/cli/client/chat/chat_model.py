@@ -20,7 +20,7 @@ from vyry.cli.client.chat.transcript import (
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.names import DisplayNames, group_label
 from vyry.client.api.client import Client
-from vyry.client.store.events import ContentEvent, Event, IdentityChanged, NotSent
+from vyry.client.store.events import Announcement, ContentEvent, Event, IdentityChanged, NotSent
 
 
 #: Rows that are shown at first, and that each scroll above the first row adds.
@@ -74,7 +74,8 @@ class ChatModel:
         """The rows of the open conversation."""
         self.pending.refresh(self.order, self.open_id)
         if self.open_id is None:
-            return []
+            announced = [Row(each) for each in self.alerts if isinstance(each, Announcement)]
+            return [render_row(each, self.name_of, "") for each in announced]
         alerts = [each for each in self.alerts if self._is_shown_here(each)]
         history = self.client.conversations.history(self.open_id, self.limit)
         self.rows = build_rows([*history, *alerts])

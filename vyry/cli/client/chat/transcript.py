@@ -6,6 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from vyry.client.store.events import (
+    Announcement,
     ContentEvent,
     ConversationForged,
     DeviceListDiffers,
@@ -27,9 +28,10 @@ from vyry.client.store.events import (
 )
 
 
-#: Events about this device or about keys of users. No history contains them; they are shown in the order of their numbers.
+#: Events about this device or about keys of users, and announcements of the operator. No history contains them; they are shown in the order of their numbers.
 ALERTS: Final = (
-    Lost
+    Announcement
+    | Lost
     | NotSent
     | IdentityChanged
     | OwnIdentityForged
