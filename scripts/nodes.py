@@ -184,8 +184,15 @@ def _vapid(folder: Path, stack: ExitStack) -> Path:
 def migrate(environment: Environment) -> None:
     """`vyry migrate` with these settings."""
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
+    # The program of that tree: Python looks into the current folder first.
     done = subprocess.run(
-        [*_PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [*_PROGRAM, "migrate"],
+        env=variables,
+        cwd=variables["PYTHONPATH"],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
         raise ServiceFailed(f"vyry migrate failed:\n{done.stdout}{done.stderr}")
