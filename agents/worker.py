@@ -126,9 +126,6 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         )
         return 0
 
-    async def sweep_idle() -> int:
-        return await services.idle_devices.sweep(MAX_BATCH)
-
     async def delete_files() -> int:
         return await services.attachments.upkeep.delete_expired(MAX_BATCH)
 
@@ -147,7 +144,7 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             PeriodicTask("forget", RETENTION_SECONDS, delete_expired),
             PeriodicTask("redate", CLAMP_DATES_SECONDS, clamp_dates),
             PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),
-            PeriodicTask("idle", IDLE_SECONDS, sweep_idle),
+            PeriodicTask("idle", IDLE_SECONDS, partial(services.idle_devices.sweep, MAX_BATCH)),
             PeriodicTask("files", FILES_SECONDS, delete_files),
             PeriodicTask("strays", ORPHANS_SECONDS, services.attachments.upkeep.delete_orphans),
             PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
