@@ -47,7 +47,7 @@ async def test_of_some_mailboxes_those_with_old_unnumbered_mail_are_selected(mai
     await mail_harness.store.deposit([numbered])
 
     asked = [late, later, numbered, empty]
-    found = await mail_harness.upkeep.select_unnumbered(asked, NOON + timedelta(seconds=9))
+    found = await mail_harness.upkeep.find_unnumbered(NOON + timedelta(seconds=9), 100, among=asked)
 
     assert found == [late]
 

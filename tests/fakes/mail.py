@@ -171,17 +171,15 @@ class MemoryMailUpkeep:
     def __init__(self, state: MemoryMailboxes) -> None:
         self.state = state
 
-    async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
+    async def find_unnumbered(
+        self, older_than: datetime, limit: int, *, among: Collection[MailboxKey] | None = None
+    ) -> list[MailboxKey]:
         oldest = {
             box.key: min(envelope.accepted_at for envelope in box.waiting)
             for box in self.state.mailboxes.values()
-            if box.waiting
+            if box.waiting and (among is None or box.key in among)
         }
         return sorted((key for key, at in oldest.items() if at < older_than), key=lambda key: oldest[key])[:limit]
-
-    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
-        found = await self.find_unnumbered(older_than, len(self.state.mailboxes))
-        return [mailbox for mailbox in found if mailbox in mailboxes]
 
     async def expire(self, now: datetime, limit: int) -> int:
         entries = (entry for box in self.state.mailboxes.values() for entry in box.entries.values())

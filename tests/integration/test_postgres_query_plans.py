@@ -74,7 +74,7 @@ async def use_every_statement(harness: MailStoreHarness) -> None:
     for entry in deposited:
         await harness.acknowledge(entry.mailbox, entry.seq, entry.head)
     await harness.upkeep.find_unnumbered(NOON, 10)
-    await harness.upkeep.select_unnumbered([ann, bo], NOON)
+    await harness.upkeep.find_unnumbered(NOON, 10, among=[ann, bo])
     await harness.upkeep.load_outcomes([(ann, message.message_id)])
 
 

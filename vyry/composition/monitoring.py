@@ -36,6 +36,18 @@ def serve_admin_listener(
     return serve_admin(settings.admin_host, settings.admin_port, sources, settings.admin_token)
 
 
+class _PendingHints:
+    """The hints of a notifier as a queue."""
+
+    def __init__(self, notifier: RedisNotifier) -> None:
+        self._notifier = notifier
+
+    @property
+    def depth(self) -> int:
+        """The mailboxes whose hints wait."""
+        return len(self._notifier.pending)
+
+
 def build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
     """What a scrape measures of the queues, pools and folders of this process."""
     queues: dict[str, Queue] = {
@@ -47,7 +59,7 @@ def build_saturation(settings: Settings, services: Services, sockets: Mapping[st
     if isinstance(services.work_topic, KafkaWorkTopic | InProcessWorkTopic):
         queues["route"] = services.work_topic
     if isinstance(services.notifier, RedisNotifier):
-        queues["notify"] = services.notifier
+        queues["notify"] = _PendingHints(services.notifier)
     folders = {"data": settings.data_dir}
     if settings.bucket is None:
         folders["attachments"] = attachments_folder(settings)

@@ -61,7 +61,7 @@ class OverdueMail:
             return
         # There may be many mailboxes without a reader before those with one.
         for readers in batched(list(self._sockets.current.readers), MAX_BATCH):
-            self._deposit(await self._upkeep.select_unnumbered(readers, moment))
+            self._deposit(await self._upkeep.find_unnumbered(moment, len(readers), among=readers))
 
     def _deposit(self, found: list[MailboxKey]) -> None:
         readers = self._sockets.current.readers

@@ -282,12 +282,10 @@ class MailStore(Protocol):
 class MailUpkeep(Protocol):
     """The methods for the sweeper, the metrics, receipts and REST, off the hot path: `MailStore.upkeep`."""
 
-    async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
-        """Mailboxes with undeposited envelopes that were accepted before that moment, oldest first."""
-        ...
-
-    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
-        """Those of these mailboxes with undeposited envelopes that were accepted before that moment."""
+    async def find_unnumbered(
+        self, older_than: datetime, limit: int, *, among: Collection[MailboxKey] | None = None
+    ) -> list[MailboxKey]:
+        """Mailboxes with undeposited envelopes that were accepted before that moment, oldest first; of `among`, if given, in any order."""
         ...
 
     async def expire(self, now: datetime, limit: int) -> int:

@@ -73,7 +73,8 @@ class RedisNotifier:
         #: Mailboxes with a socket here that are not announced in Redis yet.
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
-        self._pending: dict[MailboxKey, None] = {}
+        #: The mailboxes whose hints wait.
+        self.pending: dict[MailboxKey, None] = {}
         #: Answers to operators: channel and payload.
         self._answers: list[tuple[str, bytes]] = []
         self._wake = asyncio.Event()
@@ -90,14 +91,9 @@ class RedisNotifier:
 
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
-        if len(self._pending) < MAX_PENDING:
-            self._pending.update(dict.fromkeys(mailboxes))
+        if len(self.pending) < MAX_PENDING:
+            self.pending.update(dict.fromkeys(mailboxes))
             self._wake.set()
-
-    @property
-    def depth(self) -> int:
-        """The mailboxes whose hints wait."""
-        return len(self._pending)
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         held, _ = await self._publish(Hint(HintKind.RELAY, frame, mailboxes))
@@ -147,7 +143,7 @@ class RedisNotifier:
             self._wake.clear()
             if self._answers:
                 await self._send_answers()
-            mailboxes, self._pending = self._pending, {}
+            mailboxes, self.pending = self.pending, {}
             began = time.perf_counter()
             if not mailboxes:
                 continue

@@ -41,13 +41,14 @@ class PostgresMailUpkeep:
         self._clock = clock
         self._page = 0
 
-    async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
-        rows = await self._mailbox.fetch(_SQL["select_unnumbered"], older_than, limit, limit * _BACKLOG)
+    async def find_unnumbered(
+        self, older_than: datetime, limit: int, *, among: Collection[MailboxKey] | None = None
+    ) -> list[MailboxKey]:
+        if among is None:
+            rows = await self._mailbox.fetch(_SQL["select_unnumbered"], older_than, limit, limit * _BACKLOG)
+        else:
+            rows = await self._mailbox.fetch(_SQL["select_unnumbered_of"], list(among), older_than, limit)
         return [row["mailbox"] for row in rows]
-
-    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
-        rows = await self._mailbox.fetch(_SQL["select_unnumbered_of"], list(mailboxes), older_than)
-        return [row["box"] for row in rows]
 
     async def expire(self, now: datetime, limit: int) -> int:
         (size,) = await self._sweep.fetch(_SQL["count_pages"])

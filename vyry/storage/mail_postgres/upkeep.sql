@@ -17,9 +17,10 @@ SELECT mailbox FROM (
 GROUP BY mailbox ORDER BY min(accepted_at) LIMIT $2
 
 -- name: select_unnumbered_of
-SELECT k.box FROM unnest($1::bigint[]) k(box) CROSS JOIN LATERAL (
+SELECT k.box AS mailbox FROM unnest($1::bigint[]) k(box) CROSS JOIN LATERAL (
   SELECT 1 FROM envelope e WHERE e.mailbox = k.box AND e.seq IS NULL AND e.accepted_at < $2 OFFSET 0 LIMIT 1
 ) found
+LIMIT $3
 
 -- name: select_expired
 SELECT mailbox, seq FROM envelope

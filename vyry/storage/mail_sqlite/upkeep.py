@@ -46,19 +46,13 @@ class SqliteMailUpkeep:
         self._reader = reader
         self._clock = clock
 
-    async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
-        rows = await self._reader.run(
-            lambda connection: connection.execute(
-                _SQL["select_unnumbered"], [to_milliseconds(older_than), limit]
-            ).fetchall()
-        )
-        return [MailboxKey(key) for (key,) in rows]
-
-    async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
-        arguments = [json_list(mailboxes), to_milliseconds(older_than)]
-        rows = await self._reader.run(
-            lambda connection: connection.execute(_SQL["select_unnumbered_of"], arguments).fetchall()
-        )
+    async def find_unnumbered(
+        self, older_than: datetime, limit: int, *, among: Collection[MailboxKey] | None = None
+    ) -> list[MailboxKey]:
+        name = "select_unnumbered" if among is None else "select_unnumbered_of"
+        chosen = () if among is None else (json_list(among),)
+        arguments = (*chosen, to_milliseconds(older_than), limit)
+        rows = await self._reader.run(lambda connection: connection.execute(_SQL[name], arguments).fetchall())
         return [MailboxKey(key) for (key,) in rows]
 
     async def expire(self, now: datetime, limit: int) -> int:

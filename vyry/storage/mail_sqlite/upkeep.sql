@@ -11,6 +11,7 @@ GROUP BY mailbox ORDER BY min(accepted_at) LIMIT ?
 -- name: select_unnumbered_of
 SELECT DISTINCT mailbox FROM envelope
 WHERE seq IS NULL AND mailbox IN (SELECT value FROM json_each(?)) AND accepted_at < ?
+LIMIT ?
 
 -- name: select_expired
 SELECT id, mailbox, content, lane, size, share FROM envelope

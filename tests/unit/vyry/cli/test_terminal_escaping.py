@@ -62,7 +62,7 @@ def test_no_event_makes_a_line_of_somebody_else(kind: type[Event], capsys: Said)
     *lines, last = capsys.readouterr().out.splitlines()
     assert is_harmless("\n".join([*lines, last]))
     assert all(line.startswith("  ") for line in lines[1:])
-    assert len(lines) == 1 or kind.name in ("message", "edit")
+    assert len(lines) == 1 or kind.name in ("message", "edit", "announcement")
     assert json.loads(last)["event"] == kind.name
 
 

@@ -162,7 +162,7 @@ async def test_numbers_that_the_carrier_refuses_do_not_close_the_line(carrier: S
     assert len(carrier.sent_messages) == 1
 
 
-def test_a_line_that_was_closed_lets_one_through_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_was_closed_lets_one_through_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     breaker, moment = CircuitBreaker("sms"), [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: moment[0])
     for _ in range(3):

@@ -56,7 +56,7 @@ async def use_every_statement(harness: MailStoreHarness) -> None:
     await harness.numbered_entries(ann)
     await harness.store.discard(bo, 1)
     await harness.upkeep.find_unnumbered(NOON, 10)
-    await harness.upkeep.select_unnumbered([ann, bo], NOON)
+    await harness.upkeep.find_unnumbered(NOON, 10, among=[ann, bo])
     await harness.upkeep.expire(NOON + timedelta(seconds=1), 10)
     for entry in deposited:
         await harness.acknowledge(entry.mailbox, entry.seq, entry.head)
