@@ -67,6 +67,7 @@ async def run_agents(
     depositor: DepositQueue,
     name: str,
     on_assigned: Callable[[Collection[int]], None] = lambda _: None,
+    *,
     on_app: Callable[[faust.App | None], None] = lambda _: None,
     assignor: WorkerAssignor | None = None,
 ) -> Never:
