@@ -14,8 +14,10 @@ from yarl import URL
 
 from agents.in_process import InProcessTransport, WorkRecordSource
 from agents.mailbox import deposit_work_records
+from agents.running import AppFactory
 from agents.transport import WorkerTransport
 from vyry.kafka.assignor import WorkerAssignor
+from vyry.kafka.topic import TopicMissing, log_missing_topic, read_topic
 from vyry.kafka.url import parse_access, parse_brokers, topic_name
 from vyry.mail.partition_meter import PartitionMeter
 from vyry.mail.routing import DepositQueue
@@ -69,6 +71,23 @@ def kafka_app(url: str, depositor: DepositQueue, meter: PartitionMeter, member: 
     app.on_partitions_revoked.connect(revoked, weak=False)
     app.on_partitions_assigned.connect(assigned, weak=False)  # type: ignore[arg-type]
     return _with_agent(app, topic_name(url), depositor, meter)
+
+
+def build_when_topic_exists(url: str, build: Callable[[], faust.App]) -> AppFactory:
+    """Build the app only when the brokers have the topic: Faust logs pages of tracebacks otherwise, and brokers may create a topic that is asked for."""
+    is_logged = False
+
+    async def builder() -> faust.App:
+        nonlocal is_logged
+        if await read_topic(url) is None:
+            if not is_logged:
+                log_missing_topic(topic_name(url))
+            is_logged = True
+            raise TopicMissing(topic_name(url))
+        is_logged = False
+        return build()
+
+    return builder
 
 
 def _credentials(url: str) -> faust.SASLCredentials | faust.SSLCredentials | None:

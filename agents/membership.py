@@ -24,6 +24,8 @@ from vyry.telemetry import PARTITION_LAG, log
 
 #: A wish that a rebalance did not fulfil is tried again after this time.
 RETRY_SECONDS: Final = 15.0
+#: The heartbeat of a process without Kafka: its database is a file, and no other worker waits for it.
+ALONE_SECONDS: Final = 4.0
 #: How long after a move the worst age at a deposit counts for it.
 MOVE_SECONDS: Final = 10.0
 
@@ -48,6 +50,7 @@ class Membership:
         self._meter = meter
         self._progress = progress
         self._group = group
+        self._heartbeat_seconds = HEARTBEAT_SECONDS if group else ALONE_SECONDS
         #: Starts a rebalance of the group, None while no app runs.
         self._request_rejoin: Callable[[], None] | None = None
         self._owned: Sequence[int] = ()
@@ -87,12 +90,15 @@ class Membership:
     async def run(self, worker: WorkerIdentity) -> Never:
         """Report until cancelled. Raises WorkerNameTaken when another process has taken the name."""
         while True:
-            with suppress(Unavailable):
+            try:
                 await self._take(worker)
                 await self._report(worker)
                 self._follow(worker.name, await self._store.read_wishes())
+            except Unavailable:
+                # An assignment that is not stored yet would not let the loop wait.
+                await asyncio.sleep(HEARTBEAT_SECONDS)
             with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                async with asyncio.timeout(self._heartbeat_seconds):
                     await self._assigned.wait()
 
     async def leave(self, worker: WorkerIdentity) -> None:
@@ -104,8 +110,13 @@ class Membership:
         """Store a new assignment."""
         if not self._assigned.is_set():
             return
-        moves = await self._store.take(worker, self._owned, self._rebalance_seconds)
+        # Before the store is asked: the next assignment may come while it answers.
         self._assigned.clear()
+        try:
+            moves = await self._store.take(worker, self._owned, self._rebalance_seconds)
+        except Unavailable:
+            self._assigned.set()
+            raise
         if moves:
             self._move = (time.monotonic() + MOVE_SECONDS, moves[0].at)
 

@@ -6,14 +6,17 @@ rebalance by as much; aiokafka never leaves the group when it has a static name,
 """
 # ruff: noqa: SLF001 - these classes complete Faust's and aiokafka's own
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
-from faust.types import AppT
+from faust.types import TP, AppT
 from yarl import URL
 
 
 FETCH_WAIT_MS: Final = 200
+ASK_SECONDS: Final = 2.0
 
 
 class WorkerConsumerThread(AIOKafkaConsumerThread):
@@ -33,6 +36,15 @@ class WorkerConsumerThread(AIOKafkaConsumerThread):
         if consumer is not None and consumer._coordinator is not None:
             self.thread_loop.call_soon_threadsafe(consumer._coordinator.request_rejoin)
 
+    async def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of aiokafka's consumer in its thread.
+
+        Not by Faust's queue: it has two workers, and two calls that wait for a broker would hold up a rebalance.
+        """
+        call = getattr(self._ensure_consumer(), method)(*arguments)
+        async with asyncio.timeout(ASK_SECONDS):
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self.thread_loop))
+
     async def on_thread_stop(self) -> None:
         """Leave the group at once when the process ends."""
         consumer = self._consumer
@@ -47,9 +59,21 @@ class WorkerConsumer(Consumer):
     def _new_consumer_thread(self) -> WorkerConsumerThread:
         return WorkerConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    _thread: WorkerConsumerThread
+
     def request_rejoin(self) -> None:
         """Start a rebalance."""
-        self._thread.request_rejoin()  # type: ignore[attr-defined]
+        self._thread.request_rejoin()
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """The ends of these partitions, asked from the brokers. Raises KafkaError or TimeoutError."""
+        found: Mapping[TP, int] = await self._thread.ask("end_offsets", list(partitions))
+        return found
+
+    async def position(self, tp: TP) -> int | None:
+        """The offset that is fetched next. Raises TimeoutError while it is not known."""
+        found: int = await self._thread.ask("position", tp)
+        return found
 
 
 class WorkerTransport(Transport):

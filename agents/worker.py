@@ -2,27 +2,23 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Final, Never
 
-import faust
-
-from agents.app import GroupMember, in_process_app, kafka_app
+from agents.app import GroupMember, build_when_topic_exists, in_process_app, kafka_app
 from agents.in_process import WorkRecordSource
 from agents.membership import Membership
 from agents.naming import claim_name
-from agents.progress import AgentsStalled, Progress
+from agents.progress import Progress
+from agents.running import AppFactory, build_immediately, keep_running
 from agents.sweeper import MAX_BATCH, PeriodicTask, Sweeper
-from agents.transport import WorkerTransport
 from vyry.composition.services import Services
 from vyry.errors import Unavailable
 from vyry.kafka.assignor import WorkerAssignor
-from vyry.kafka.topic import TopicMissing, log_missing_topic, read_topic
-from vyry.kafka.url import topic_name
 from vyry.mail.partition_meter import PartitionMeter
 from vyry.mail.work_record import TOPIC
 from vyry.mail.workers import WorkerIdentity
@@ -48,11 +44,6 @@ CALLS_SECONDS: Final = 2.0
 BACKUP_SECONDS: Final = 30.0
 #: How long a notice waits in the outbox.
 NOTICES_SECONDS: Final = 0.5
-#: Leaving the group takes milliseconds; a stuck broker must not delay the end.
-STOP_TIMEOUT_SECONDS: Final = 5.0
-_START_TIMEOUT_SECONDS: Final = 20.0
-_MEASURE_SECONDS: Final = 1.0
-AppFactory = Callable[[], Awaitable[faust.App]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class _Agents:
 
 @asynccontextmanager
 async def run_worker(settings: Settings, services: Services) -> AsyncIterator[None]:
-    """Run the worker while the context is open: on Kafka if it is set, else on the work records of this process. Closes soon after STOP_TIMEOUT_SECONDS.
+    """Run the worker while the context is open: on Kafka if it is set, else on the work records of this process. Closes soon after 5 s.
 
     Raises WorkerNameTaken, in a group, when another live worker has its name.
     """
@@ -109,7 +100,8 @@ async def _run_agents(settings: Settings, services: Services, sweeper: Sweeper) 
 
 async def _assign_all(services: Services, partitions: int, membership: Membership) -> None:
     """Without Kafka this process has all partitions, and they are never reassigned."""
-    await services.partitions.create_map(partitions, TOPIC)
+    with suppress(Unavailable):
+        await services.partitions.create_map(partitions, TOPIC)
     membership.on_assigned(range(partitions))
 
 
@@ -134,9 +126,6 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
         )
         return 0
 
-    async def sweep_idle() -> int:
-        return await services.idle_devices.sweep(MAX_BATCH)
-
     async def delete_files() -> int:
         return await services.attachments.upkeep.delete_expired(MAX_BATCH)
 
@@ -155,7 +144,7 @@ def _sweeper(settings: Settings, services: Services) -> Sweeper:
             PeriodicTask("forget", RETENTION_SECONDS, delete_expired),
             PeriodicTask("redate", CLAMP_DATES_SECONDS, clamp_dates),
             PeriodicTask("erase", ERASE_SECONDS, partial(services.deletion.erase, MAX_BATCH)),
-            PeriodicTask("idle", IDLE_SECONDS, sweep_idle),
+            PeriodicTask("idle", IDLE_SECONDS, partial(services.idle_devices.sweep, MAX_BATCH)),
             PeriodicTask("files", FILES_SECONDS, delete_files),
             PeriodicTask("strays", ORPHANS_SECONDS, services.attachments.upkeep.delete_orphans),
             PeriodicTask("missed calls", CALLS_SECONDS, expire_calls),
@@ -189,85 +178,9 @@ def _app_factory(settings: Settings, services: Services, agents: _Agents) -> App
         agents.sweeper.request_sweep()
 
     member = GroupMember(name=agents.name, assignor=agents.assignor, on_revoked=on_revoked, on_assigned=on_assigned)
-    return build_when_reachable(url, lambda: kafka_app(url, depositor, meter, member))
-
-
-def build_immediately(build: Callable[[], faust.App]) -> AppFactory:
-    """Build the app without waiting."""
-
-    async def builder() -> faust.App:
-        return build()
-
-    return builder
-
-
-def build_when_reachable(url: str, build: Callable[[], faust.App]) -> AppFactory:
-    """Build the app only when the brokers have the topic: Faust logs pages of tracebacks otherwise, and brokers may create a topic that is asked for."""
-
-    async def builder() -> faust.App:
-        if await read_topic(url) is None:
-            log_missing_topic(topic_name(url))
-            raise TopicMissing(topic_name(url))
-        return build()
-
-    return builder
-
-
-async def keep_running(
-    build: AppFactory,
-    outage: OutageTracker,
-    progress: Progress,
-    on_app: Callable[[faust.App | None], None] = lambda _: None,
-) -> Never:
-    """Keep an app running, a new one after each failure, until cancelled; `on_app` gets each one, and None when it stops."""
-    while True:
-        try:
-            async with _running(await build()) as app:
-                on_app(app)
-                outage.record_success()
-                await _measure(app, progress)
-                wait = outage.record_failure(app.crash_reason or RuntimeError("stopped"))
-        except AgentsStalled as problem:
-            log.error(
-                "agents_stalled", partitions=list(problem.partitions), reason="they read no record: they start again"
-            )
-            wait = 0.0
-        except Exception as problem:  # noqa: BLE001
-            # Faust and its driver raise anything while the broker is down: the sweeper does the work meanwhile.
-            wait = outage.record_failure(problem)
-        finally:
-            on_app(None)
-        await asyncio.sleep(wait)
-
-
-@asynccontextmanager
-async def _running(app: faust.App) -> AsyncIterator[faust.App]:
-    try:
-        async with asyncio.timeout(_START_TIMEOUT_SECONDS):
-            await app.start()
-        yield app
-    finally:
-        await _stop(app)
-
-
-async def _measure(app: faust.App, progress: Progress) -> None:
-    """Measure the progress of the app until it stops or crashes. Raises AgentsStalled."""
-    while not (app.should_stop or app.crashed):
-        if not app.rebalancing:
-            await progress.measure(app.consumer)
-        await app.sleep(_MEASURE_SECONDS)
+    return build_when_topic_exists(url, lambda: kafka_app(url, depositor, meter, member))
 
 
 def _log_thread_end(end: threading.ExceptHookArgs) -> None:
     """Log one line when Faust's consumer thread ends without a broker, in place of a traceback."""
     log.warning("consumer_thread_ended", error=end.exc_type.__name__)
-
-
-async def _stop(app: faust.App) -> None:
-    if isinstance(app.transport, WorkerTransport):
-        app.transport.is_leaving = True
-    try:
-        async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
-            await app.stop()
-    except Exception as problem:  # noqa: BLE001 - the next app, or the end of the process, must not wait for this one
-        log.warning("agents_stop_failed", error=type(problem).__name__)

@@ -32,30 +32,30 @@ KINDS: Final = {
 }
 
 
-async def deposit_micros(room: MailStoreHarness, boxes: Collection[MailboxKey], statements: Sequence[str]) -> float:
+async def deposit_micros(harness: MailStoreHarness, boxes: Collection[MailboxKey], statements: Sequence[str]) -> float:
     """After these statements, one deposit of an envelope for each mailbox, which is empty before and after; microseconds an envelope."""
     for statement in statements:
         await connection().execute_query(statement)
-    await room.post(*[make_message(box) for box in boxes])
+    await harness.post(*[make_message(box) for box in boxes])
     began = time.perf_counter()
-    rows = await room.store.deposit(boxes)
+    rows = await harness.store.deposit(boxes)
     took = time.perf_counter() - began
-    await room.store.acknowledge([Acknowledgement(row.mailbox, row.seq, row.head, 1 << 40) for row in rows])
+    await harness.store.acknowledge([Acknowledgement(row.mailbox, row.seq, row.head, 1 << 40) for row in rows])
     return took * 1e6 / len(boxes)
 
 
 async def measure(url: str, count: int) -> dict[str, list[float]]:
     """What every round took, by kind."""
     took: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    async with open_mail_store(url, MailboxCaps()) as room:
-        boxes = [await room.add_mailbox() for _ in range(count)]
+    async with open_mail_store(url, MailboxCaps()) as harness:
+        boxes = [await harness.add_mailbox() for _ in range(count)]
         for box in boxes:
             row = await DeviceRow.get(mailbox=box)
             await PushTargetRow(device=row.id, kind="fcm", token="t").save(force_create=True)
         for _ in range(ROUNDS):
             for kind, statements in KINDS.items():
                 # The first one makes plans anew, for the table has changed.
-                tries = [await deposit_micros(room, boxes, statements) for _ in range(2)]
+                tries = [await deposit_micros(harness, boxes, statements) for _ in range(2)]
                 took[kind].append(tries[-1])
     return {kind: each[WARM:] for kind, each in took.items()}
 

@@ -207,8 +207,15 @@ def migrate(environment: Environment) -> None:
     variables = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "VYRY_ENV": "development", **environment}
     problem = ""
     for _ in range(10):
+        # The program of that tree: Python looks into the current folder first.
         done = subprocess.run(
-            [*PROGRAM, "migrate"], env=variables, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+            [*PROGRAM, "migrate"],
+            env=variables,
+            cwd=variables["PYTHONPATH"],
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
         )
         if done.returncode == 0 and "Kafka" not in done.stderr:
             return

@@ -73,7 +73,8 @@ class Durations(Collector):
         name, meaning, labels = self._family
         family = HistogramMetricFamily(name, meaning, labels=labels)
         bounds = [*map(str, _BUCKETS), "+Inf"]
-        for values, (*counts, total) in self._series.items():
+        # A copy: a scrape runs in a thread of its own.
+        for values, (*counts, total) in list(self._series.items()):
             family.add_metric(values, list(zip(bounds, accumulate(counts), strict=True)), total)
         yield family
 

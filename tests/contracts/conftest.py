@@ -31,8 +31,8 @@ def redis_never_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 async def mail_harness(mail_url: str | None, caps: MailboxCaps) -> AsyncIterator[MailStoreHarness]:
     """A mail store and all around it."""
-    async with open_mail_store(mail_url, caps) as room:
-        yield room
+    async with open_mail_store(mail_url, caps) as harness:
+        yield harness
 
 
 @pytest.fixture

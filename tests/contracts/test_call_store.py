@@ -69,116 +69,116 @@ def _missed(row: dict[str, Any]) -> CallKey:
 
 
 @pytest.fixture
-async def room(mail_url: str | None) -> AsyncIterator[CallStoreHarness]:
-    async with opened(mail_url) as room:
-        yield room
+async def harness(mail_url: str | None) -> AsyncIterator[CallStoreHarness]:
+    async with opened(mail_url) as harness:
+        yield harness
 
 
-async def test_a_call_rings_until_one_device_takes_it(room: CallStoreHarness) -> None:
-    key = await room.call()
-    assert await room.taken_by(key) is None
+async def test_a_call_rings_until_one_device_takes_it(harness: CallStoreHarness) -> None:
+    key = await harness.call()
+    assert await harness.taken_by(key) is None
 
-    taken = [await room.store.claim(key, device) for device in (TWO, ONE, TWO)]
+    taken = [await harness.store.claim(key, device) for device in (TWO, ONE, TWO)]
 
     assert taken == [True, False, False]
-    assert await room.taken_by(key) == TWO
-    assert not await room.store.end(key, NOON, is_missed=True)
-    assert await room.missed() == []
+    assert await harness.taken_by(key) == TWO
+    assert not await harness.store.end(key, NOON, is_missed=True)
+    assert await harness.missed() == []
 
 
-async def test_of_many_that_answer_at_once_one_takes_it(room: CallStoreHarness) -> None:
-    key = await room.call()
+async def test_of_many_that_answer_at_once_one_takes_it(harness: CallStoreHarness) -> None:
+    key = await harness.call()
 
-    taken = await asyncio.gather(*(room.store.claim(key, DeviceId(number)) for number in range(1, 13)))
+    taken = await asyncio.gather(*(harness.store.claim(key, DeviceId(number)) for number in range(1, 13)))
 
     assert sum(taken) == 1
-    assert await room.taken_by(key) == taken.index(True) + 1
+    assert await harness.taken_by(key) == taken.index(True) + 1
 
 
-async def test_what_is_not_known_is_neither_taken_nor_ended(room: CallStoreHarness) -> None:
-    key = await room.call()
+async def test_what_is_not_known_is_neither_taken_nor_ended(harness: CallStoreHarness) -> None:
+    key = await harness.call()
 
     for other in (replace(key, call_id=new_id()), key.reversed_key(), replace(key, callee=UserId(new_id()))):
-        assert await room.store.find(other) is None
-        assert not await room.store.claim(other, ONE)
-        assert not await room.store.end(other, NOON, is_missed=True)
+        assert await harness.store.find(other) is None
+        assert not await harness.store.claim(other, ONE)
+        assert not await harness.store.end(other, NOON, is_missed=True)
 
-    assert await room.taken_by(key) is None
-    assert await room.missed() == []
+    assert await harness.taken_by(key) is None
+    assert await harness.missed() == []
 
 
-async def test_an_ended_call_is_missed_once_and_taken_by_nobody(room: CallStoreHarness) -> None:
-    key, declined = await room.call(), await room.call()
+async def test_an_ended_call_is_missed_once_and_taken_by_nobody(harness: CallStoreHarness) -> None:
+    key, declined = await harness.call(), await harness.call()
 
-    ends = await asyncio.gather(*(room.store.end(key, NOON, is_missed=True) for _ in range(4)))
-    await room.store.end(declined, NOON, is_missed=False)
+    ends = await asyncio.gather(*(harness.store.end(key, NOON, is_missed=True) for _ in range(4)))
+    await harness.store.end(declined, NOON, is_missed=False)
 
     assert sum(ends) == 1
-    assert [await room.taken_by(each) for each in (key, declined)] == [UNANSWERED, UNANSWERED]
-    assert not await room.store.claim(key, ONE)
-    assert await room.missed() == [key]
+    assert [await harness.taken_by(each) for each in (key, declined)] == [UNANSWERED, UNANSWERED]
+    assert not await harness.store.claim(key, ONE)
+    assert await harness.missed() == [key]
 
 
-async def test_an_offer_said_again_changes_nothing(room: CallStoreHarness) -> None:
-    key = await room.call()
-    await room.store.claim(key, TWO)
+async def test_an_offer_said_again_changes_nothing(harness: CallStoreHarness) -> None:
+    key = await harness.call()
+    await harness.store.claim(key, TWO)
 
-    await room.store.start_ringing(Call(key, TWO), NOON + RING_TIMEOUT)
+    await harness.store.start_ringing(Call(key, TWO), NOON + RING_TIMEOUT)
 
-    call = await room.store.find(key)
+    call = await harness.store.find(key)
     assert call == Call(key, ONE, TWO)
 
 
-async def test_nobody_has_more_calls_ringing_than_ten(room: CallStoreHarness) -> None:
-    calls = [await room.call() for _ in range(MAX_RINGING)]
+async def test_nobody_has_more_calls_ringing_than_ten(harness: CallStoreHarness) -> None:
+    calls = [await harness.call() for _ in range(MAX_RINGING)]
 
     with pytest.raises(RateLimited):
-        await room.call()
-    await room.call(BO, ANN)
-    await room.store.claim(calls[0], ONE)
-    await room.call()
+        await harness.call()
+    await harness.call(BO, ANN)
+    await harness.store.claim(calls[0], ONE)
+    await harness.call()
 
 
-async def test_of_many_calls_at_once_ten_ring(room: CallStoreHarness) -> None:
-    keys = [await room.call() for _ in range(MAX_RINGING - 1)]
+async def test_of_many_calls_at_once_ten_ring(harness: CallStoreHarness) -> None:
+    keys = [await harness.call() for _ in range(MAX_RINGING - 1)]
     # So that as many connections are there already as may be.
-    await asyncio.gather(*(room.store.find(key) for key in keys * 4))
+    await asyncio.gather(*(harness.store.find(key) for key in keys * 4))
 
-    outcomes = await asyncio.gather(*(room.call() for _ in range(20)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(harness.call() for _ in range(20)), return_exceptions=True)
 
     assert sum(isinstance(outcome, CallKey) for outcome in outcomes) == 1
     assert sum(isinstance(outcome, RateLimited) for outcome in outcomes) == 19
 
 
-async def test_what_rang_long_enough_is_missed(room: CallStoreHarness) -> None:
-    late, taken = await room.call(), await room.call()
-    await room.store.claim(taken, ONE)
-    await room.store.start_ringing(Call(CallKey(new_id(), ANN, BO), ONE), NOON + timedelta(seconds=1))
+async def test_what_rang_long_enough_is_missed(harness: CallStoreHarness) -> None:
+    late, taken = await harness.call(), await harness.call()
+    await harness.store.claim(taken, ONE)
+    await harness.store.start_ringing(Call(CallKey(new_id(), ANN, BO), ONE), NOON + timedelta(seconds=1))
 
-    assert await room.store.expire_unanswered(NOON + RING_TIMEOUT - timedelta(milliseconds=1), 10) == []
-    lapsed = await room.store.expire_unanswered(NOON + RING_TIMEOUT, 10)
+    assert await harness.store.expire_unanswered(NOON + RING_TIMEOUT - timedelta(milliseconds=1), 10) == []
+    lapsed = await harness.store.expire_unanswered(NOON + RING_TIMEOUT, 10)
 
     assert lapsed == [Call(late, ONE, UNANSWERED)]
-    assert await room.store.expire_unanswered(NOON + RING_TIMEOUT, 10) == []
-    assert await room.missed() == [late]
+    assert await harness.store.expire_unanswered(NOON + RING_TIMEOUT, 10) == []
+    assert await harness.missed() == [late]
 
 
-async def test_two_sweepers_tell_of_each_missed_call_once(room: CallStoreHarness) -> None:
-    calls = [await room.call() for _ in range(8)]
+async def test_two_sweepers_tell_of_each_missed_call_once(harness: CallStoreHarness) -> None:
+    calls = [await harness.call() for _ in range(8)]
 
-    swept = await asyncio.gather(*(room.store.expire_unanswered(NOON + RING_TIMEOUT, 3) for _ in range(4)))
-    rest = await room.store.expire_unanswered(NOON + RING_TIMEOUT, 10)
+    swept = await asyncio.gather(*(harness.store.expire_unanswered(NOON + RING_TIMEOUT, 3) for _ in range(4)))
+    rest = await harness.store.expire_unanswered(NOON + RING_TIMEOUT, 10)
 
     found = [call.key for calls in [*swept, rest] for call in calls]
-    assert sorted(found, key=str) == sorted(calls, key=str) == sorted(await room.missed(), key=str)
+    assert sorted(found, key=str) == sorted(calls, key=str) == sorted(await harness.missed(), key=str)
 
 
-async def test_what_is_long_over_is_forgotten(room: CallStoreHarness) -> None:
-    key, other = await room.call(), await room.call()
-    await room.store.claim(key, ONE)
+async def test_what_is_long_over_is_forgotten(harness: CallStoreHarness) -> None:
+    key, other = await harness.call(), await harness.call()
+    await harness.store.claim(key, ONE)
 
-    assert await room.store.delete_finished(NOON + CALL_RETENTION - timedelta(seconds=1), 10) == 0
-    assert await room.store.delete_finished(NOON + CALL_RETENTION, 1) == 1
-    assert await room.store.delete_finished(NOON + CALL_RETENTION, 10) == 1
+    assert await harness.store.delete_finished(NOON + CALL_RETENTION - timedelta(seconds=1), 10) == 0
+    assert await harness.store.delete_finished(NOON + CALL_RETENTION, 1) == 1
+    assert await harness.store.delete_finished(NOON + CALL_RETENTION, 10) == 1
 
-    assert [await room.store.find(each) for each in (key, other)] == [None, None]
+    assert [await harness.store.find(each) for each in (key, other)] == [None, None]

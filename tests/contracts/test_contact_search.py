@@ -31,9 +31,9 @@ PEPPER = Pepper({1: b"1" * 32, 2: b"2" * 32}, 2)
 
 
 @pytest.fixture
-async def room(mail_url: str | None) -> AsyncIterator[ContactSearchHarness]:
-    async with open_contact_search(mail_url) as room:
-        yield room
+async def harness(mail_url: str | None) -> AsyncIterator[ContactSearchHarness]:
+    async with open_contact_search(mail_url) as harness:
+        yield harness
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -41,49 +41,49 @@ def stored_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
 
-async def test_a_username_is_found_and_no_part_of_one(room: ContactSearchHarness) -> None:
-    ann, bo = await room.add_person("ann"), await room.add_person("bo_1")
+async def test_a_username_is_found_and_no_part_of_one(harness: ContactSearchHarness) -> None:
+    ann, bo = await harness.add_person("ann"), await harness.add_person("bo_1")
 
-    assert (await room.store.find_by_username(ann, "bo_1")).user_id == bo
+    assert (await harness.store.find_by_username(ann, "bo_1")).user_id == bo
     for strange in ("bo_", "BO_1", "bo%", ""):
         with pytest.raises(NotFound):
-            await room.store.find_by_username(ann, strange)
+            await harness.store.find_by_username(ann, strange)
 
 
-async def test_numbers_find_those_who_let_themselves_be_found(room: ContactSearchHarness) -> None:
-    ann = await room.add_person("ann")
-    bo, cy = await room.add_person("bo", {"discoverableByPhone": True}), await room.add_person("cy")
-    await room.add_person("dee", {"discoverableByPhone": False})
+async def test_numbers_find_those_who_let_themselves_be_found(harness: ContactSearchHarness) -> None:
+    ann = await harness.add_person("ann")
+    bo, cy = await harness.add_person("bo", {"discoverableByPhone": True}), await harness.add_person("cy")
+    await harness.add_person("dee", {"discoverableByPhone": False})
 
-    found = await room.store.find_by_phone_hashes(ann, ["#bo", "#cy", "#dee", "#nobody"])
+    found = await harness.store.find_by_phone_hashes(ann, ["#bo", "#cy", "#dee", "#nobody"])
 
     assert {number: person.user_id for number, person in found.items()} == {"#bo": bo, "#cy": cy}
-    assert await room.store.find_by_phone_hashes(ann, []) == {}
+    assert await harness.store.find_by_phone_hashes(ann, []) == {}
 
 
 @pytest.mark.parametrize("is_blocker", [True, False], ids=["the blocker", "the blocked"])
-async def test_where_one_blocks_neither_is_found(room: ContactSearchHarness, is_blocker: bool) -> None:
-    ann, bo = await room.add_person("ann"), await room.add_person("bo")
-    await room.add_conversation(ann, bo)
-    await room.block(*((ann, bo) if is_blocker else (bo, ann)))
+async def test_where_one_blocks_neither_is_found(harness: ContactSearchHarness, is_blocker: bool) -> None:
+    ann, bo = await harness.add_person("ann"), await harness.add_person("bo")
+    await harness.add_conversation(ann, bo)
+    await harness.block(*((ann, bo) if is_blocker else (bo, ann)))
 
-    assert await room.store.find_by_phone_hashes(ann, ["#bo"]) == {}
-    for attempt in (room.store.find_by_username(ann, "bo"), room.store.load_profile(ann, bo)):
+    assert await harness.store.find_by_phone_hashes(ann, ["#bo"]) == {}
+    for attempt in (harness.store.find_by_username(ann, "bo"), harness.store.load_profile(ann, bo)):
         with pytest.raises(NotFound):
             await attempt
 
 
-async def test_a_profile_is_for_those_near(room: ContactSearchHarness) -> None:
-    ann, bo, cy, dee = [await room.add_person(name) for name in ("ann", "bo", "cy", "dee")]
-    await room.befriend(ann, bo)
-    await room.add_conversation(cy, ann)
+async def test_a_profile_is_for_those_near(harness: ContactSearchHarness) -> None:
+    ann, bo, cy, dee = [await harness.add_person(name) for name in ("ann", "bo", "cy", "dee")]
+    await harness.befriend(ann, bo)
+    await harness.add_conversation(cy, ann)
 
-    seen = [await room.store.load_profile(each, ann) for each in (ann, bo, cy)]
+    seen = [await harness.store.load_profile(each, ann) for each in (ann, bo, cy)]
 
     assert seen[0] == seen[1] == seen[2] == PublicProfile(Person(ann, "ann", None, None), "bio", b"sealed")
     for strange in (ann, UserId(new_id())):
         with pytest.raises(NotFound):
-            await room.store.load_profile(dee, strange)
+            await harness.store.load_profile(dee, strange)
 
 
 async def test_in_a_group_keys_are_seen_through_a_block_and_profiles_are_not(stored_url: str) -> None:

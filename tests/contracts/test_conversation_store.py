@@ -13,24 +13,24 @@ from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
 @pytest.fixture
-async def room(mail_url: str | None) -> AsyncIterator[DirectoryHarness]:
-    async with open_directory(mail_url) as room:
-        yield room
+async def harness(mail_url: str | None) -> AsyncIterator[DirectoryHarness]:
+    async with open_directory(mail_url) as harness:
+        yield harness
 
 
 @pytest.fixture
-def store(room: DirectoryHarness) -> ConversationStore:
-    return room.conversations
+def store(harness: DirectoryHarness) -> ConversationStore:
+    return harness.conversations
 
 
 @pytest.fixture
-async def ann(room: DirectoryHarness) -> UserId:
-    return await room.add_account()
+async def ann(harness: DirectoryHarness) -> UserId:
+    return await harness.add_account()
 
 
 @pytest.fixture
-async def bo(room: DirectoryHarness) -> UserId:
-    return await room.add_account()
+async def bo(harness: DirectoryHarness) -> UserId:
+    return await harness.add_account()
 
 
 async def test_a_new_conversation_has_two_members_and_no_history(
@@ -98,14 +98,14 @@ async def test_only_what_is_there_is_loaded(store: ConversationStore, ann: UserI
     assert loaded == {opened.conversation_id: opened}
 
 
-async def test_a_list_comes_in_pages_newest_first(room: DirectoryHarness, ann: UserId) -> None:
-    others = [await room.add_account() for _ in range(5)]
-    made = [(await room.conversations.open_direct(ann, other, NOON))[0].conversation_id for other in others]
-    await room.conversations.open_direct(others[0], others[1], NOON)
+async def test_a_list_comes_in_pages_newest_first(harness: DirectoryHarness, ann: UserId) -> None:
+    others = [await harness.add_account() for _ in range(5)]
+    made = [(await harness.conversations.open_direct(ann, other, NOON))[0].conversation_id for other in others]
+    await harness.conversations.open_direct(others[0], others[1], NOON)
 
-    first = await room.conversations.list(ann, 2, None)
-    second = await room.conversations.list(ann, 2, first.next_cursor)
-    last = await room.conversations.list(ann, 2, second.next_cursor)
+    first = await harness.conversations.list(ann, 2, None)
+    second = await harness.conversations.list(ann, 2, first.next_cursor)
+    last = await harness.conversations.list(ann, 2, second.next_cursor)
 
     seen = [each.conversation_id for page in (first, second, last) for each in page.conversations]
     assert seen == sorted(made, reverse=True)

@@ -46,7 +46,7 @@ class GroupHarness:
     """Groups, invite links and invitations over one store, as on a node."""
 
     def __init__(self, mail_harness: DirectoryHarness) -> None:
-        self.room = mail_harness
+        self.harness = mail_harness
         self.hearing = RecordingListener()
         self.clock = FakeClock()
         self.groups = Groups(mail_harness.groups, self.hearing, InProcessLimiter(), self.clock)
@@ -55,10 +55,10 @@ class GroupHarness:
 
     async def friends(self, count: int) -> list[UserId]:
         """New accounts; each of the others has written to the first one."""
-        people = [await self.room.add_account() for _ in range(count)]
+        people = [await self.harness.add_account() for _ in range(count)]
         for other in people[1:]:
-            direct, _ = await self.room.conversations.open_direct(people[0], other, NOON)
-            await self.room.conversations.note_writers([(direct.conversation_id, other)])
+            direct, _ = await self.harness.conversations.open_direct(people[0], other, NOON)
+            await self.harness.conversations.note_writers([(direct.conversation_id, other)])
         return people
 
     async def group(self, *people: UserId) -> ConversationId:
@@ -66,21 +66,21 @@ class GroupHarness:
         return (await self.groups.create(people[0], people[1:], b"title")).conversation.conversation_id
 
     async def seen(self, group: ConversationId) -> Conversation:
-        return (await self.room.groups.load([group]))[group]
+        return (await self.harness.groups.load([group]))[group]
 
     async def roles(self, group: ConversationId) -> dict[UserId, Role]:
         return {user: member.role for user, member in (await self.seen(group)).members.items()}
 
     async def grow(self, group: ConversationId, count: int) -> None:
         """Add so many new accounts, without the quotas of the service."""
-        users = [await self.room.add_account() for _ in range(count)]
-        await self.room.groups.change(group, lambda present: add_members(present, users, NOON), NOON)
+        users = [await self.harness.add_account() for _ in range(count)]
+        await self.harness.groups.change(group, lambda present: add_members(present, users, NOON), NOON)
 
 
 @pytest.fixture
 async def circle(mail_url: str | None) -> AsyncIterator[GroupHarness]:
-    async with open_directory(mail_url) as room:
-        yield GroupHarness(room)
+    async with open_directory(mail_url) as harness:
+        yield GroupHarness(harness)
 
 
 async def test_who_makes_a_group_is_its_admin(circle: GroupHarness) -> None:
@@ -96,9 +96,9 @@ async def test_who_makes_a_group_is_its_admin(circle: GroupHarness) -> None:
 async def test_people_out_of_reach_are_not_added_and_nobody_beside_them(circle: GroupHarness) -> None:
     ann, bo, blocker, blocked, reserved = await circle.friends(5)
     group = await circle.group(ann)
-    await circle.room.blocks.block(blocker, ann, NOON)
-    await circle.room.blocks.block(ann, blocked, NOON)
-    await circle.room.accept_friends_only(reserved)
+    await circle.harness.blocks.block(blocker, ann, NOON)
+    await circle.harness.blocks.block(ann, blocked, NOON)
+    await circle.harness.accept_friends_only(reserved)
 
     refusals = {UserId(new_id()): NotFound, blocker: NotFound, blocked: NotFound, reserved: Forbidden}
     for person, refusal in refusals.items():
@@ -113,7 +113,7 @@ async def test_people_out_of_reach_are_not_added_and_nobody_beside_them(circle: 
 
 async def test_only_people_never_met_are_new_contacts(circle: GroupHarness) -> None:
     ann, *friends = await circle.friends(22)
-    strangers = [await circle.room.add_account() for _ in range(21)]
+    strangers = [await circle.harness.add_account() for _ in range(21)]
 
     group = await circle.group(ann, *friends)
     opened = await circle.groups.add(ann, group, strangers[:20])
@@ -171,7 +171,7 @@ async def test_what_an_editor_did_not_see_is_not_overwritten(circle: GroupHarnes
 
 async def test_either_of_two_sets_the_timer_of_a_direct_conversation(circle: GroupHarness) -> None:
     ann, bo = await circle.friends(2)
-    direct, _ = await circle.room.conversations.open_direct(ann, bo, NOON)
+    direct, _ = await circle.harness.conversations.open_direct(ann, bo, NOON)
 
     seen = await circle.groups.edit(bo, direct.conversation_id, ConversationEdit(1, False, None, True, 3600))
 
@@ -206,7 +206,7 @@ async def test_with_the_last_member_the_group_and_its_invites_are_gone(circle: G
 
     await circle.groups.remove(ann, group, ann)
 
-    assert await circle.room.groups.load([group]) == {}
+    assert await circle.harness.groups.load([group]) == {}
     with pytest.raises(NotFound):
         await circle.invites.join(bo, token)
 
@@ -253,7 +253,7 @@ async def test_members_may_not_what_admins_may_and_outsiders_see_no_group(circle
 
 
 async def test_of_fifty_who_come_at_once_ten_get_in_by_ten_uses(circle: GroupHarness) -> None:
-    ann, *others = [await circle.room.add_account() for _ in range(51)]
+    ann, *others = [await circle.harness.add_account() for _ in range(51)]
     group = await circle.group(ann)
     _, token = await circle.invites.create(ann, group, WEEK)
 
@@ -274,7 +274,7 @@ async def test_an_invite_that_does_not_hold_is_like_none(circle: GroupHarness) -
         await circle.invites.create(ann, group, InviteLinkTerms(timedelta(seconds=n), 1)) for n in (1, 9, 9)
     ]
     await circle.invites.revoke(ann, group, withdrawn[0].invite_id)
-    await circle.invites.join(await circle.room.add_account(), once[1])
+    await circle.invites.join(await circle.harness.add_account(), once[1])
     circle.clock.advance(seconds=1)
 
     for token in (short[1], withdrawn[1], once[1], "invented"):
@@ -301,12 +301,12 @@ async def test_an_invite_ends_with_its_maker_being_admin(circle: GroupHarness) -
 async def test_a_page_of_large_groups_is_shorter_than_asked_for(circle: GroupHarness) -> None:
     (ann,) = await circle.friends(1)
     groups = [await circle.group(ann) for _ in range(7)]
-    members = [await circle.room.add_account() for _ in range(900)]
+    members = [await circle.harness.add_account() for _ in range(900)]
     for group in groups:
-        await circle.room.groups.change(group, lambda present: add_members(present, members, NOON), NOON)
+        await circle.harness.groups.change(group, lambda present: add_members(present, members, NOON), NOON)
 
-    first = await circle.room.conversations.list(ann, 50, None)
-    second = await circle.room.conversations.list(ann, 50, first.next_cursor)
+    first = await circle.harness.conversations.list(ann, 50, None)
+    second = await circle.harness.conversations.list(ann, 50, first.next_cursor)
 
     assert [len(page.conversations) for page in (first, second)] == [5, 2]
     assert [each.conversation_id for page in (first, second) for each in page.conversations] == sorted(
@@ -319,7 +319,7 @@ async def test_what_is_remembered_is_bounded_by_members(circle: GroupHarness) ->
     ann, bo = await circle.friends(2)
     large, small = await circle.group(ann), await circle.group(ann, bo)
     await circle.grow(large, 30)
-    source = RecordingSource(circle.room.conversations)
+    source = RecordingSource(circle.harness.conversations)
     cached = CachedConversations(source, capacity=20)
 
     found = await cached.get([large])

@@ -15,18 +15,18 @@ from vyry.kernel.ids import ConversationId, UserId
 
 @pytest.fixture
 async def circle(mail_url: str | None) -> AsyncIterator[GroupHarness]:
-    async with open_directory(mail_url) as room:
-        yield GroupHarness(room)
+    async with open_directory(mail_url) as harness:
+        yield GroupHarness(harness)
 
 
 @pytest.fixture
 async def ann(circle: GroupHarness) -> UserId:
-    return await circle.room.add_account()
+    return await circle.harness.add_account()
 
 
 @pytest.fixture
 async def bo(circle: GroupHarness) -> UserId:
-    return await circle.room.add_account()
+    return await circle.harness.add_account()
 
 
 async def waiting(circle: GroupHarness, user: UserId) -> list[tuple[ConversationId, UserId]]:
@@ -50,20 +50,20 @@ async def test_a_stranger_is_invited_and_comes_in_by_accepting(circle: GroupHarn
 
 
 async def test_an_unanswered_conversation_makes_no_acquaintance(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
-    direct, _ = await circle.room.conversations.open_direct(ann, bo, NOON)
-    shared = (await circle.room.groups.create(ann, [bo], [], None, NOON)).conversation_id
-    await circle.room.conversations.note_writers([(direct.conversation_id, ann), (shared, bo)])
+    direct, _ = await circle.harness.conversations.open_direct(ann, bo, NOON)
+    shared = (await circle.harness.groups.create(ann, [bo], [], None, NOON)).conversation_id
+    await circle.harness.conversations.note_writers([(direct.conversation_id, ann), (shared, bo)])
     first = await circle.groups.create(ann, [bo], None)
 
-    await circle.room.conversations.note_writers([(direct.conversation_id, bo)])
+    await circle.harness.conversations.note_writers([(direct.conversation_id, bo)])
     second = await circle.groups.create(ann, [bo], None)
 
     assert (list(first.invited), list(second.invited)) == ([bo], [])
 
 
 async def test_friends_add_each_other(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
-    await circle.room.friends.send_request(ann, bo, NOON)
-    await circle.room.friends.accept(bo, ann, NOON)
+    await circle.harness.friends.send_request(ann, bo, NOON)
+    await circle.harness.friends.accept(bo, ann, NOON)
 
     assert (await circle.groups.create(ann, [bo], None)).invited == []
 
@@ -82,9 +82,9 @@ async def test_who_declines_is_invited_no_more_and_may_be_again(circle: GroupHar
 
 
 async def test_an_invitation_ends_with_its_maker_being_admin(circle: GroupHarness, ann: UserId, bo: UserId) -> None:
-    cy = await circle.room.add_account()
+    cy = await circle.harness.add_account()
     group = await circle.group(ann, bo)
-    await circle.room.groups.change(group, lambda present: add_members(present, [cy], NOON), NOON)
+    await circle.harness.groups.change(group, lambda present: add_members(present, [cy], NOON), NOON)
     await circle.groups.set_role(ann, group, cy, Role.ADMIN)
 
     await circle.groups.remove(ann, group, ann)
@@ -99,7 +99,7 @@ async def test_a_block_ends_invitations(circle: GroupHarness, ann: UserId, bo: U
     group = await circle.group(ann, bo)
     blocker, blocked = (bo, ann) if is_invited else (ann, bo)
 
-    await circle.room.blocks.block(blocker, blocked, NOON)
+    await circle.harness.blocks.block(blocker, blocked, NOON)
 
     assert await waiting(circle, bo) == []
     with pytest.raises(NotFound):
@@ -109,11 +109,11 @@ async def test_a_block_ends_invitations(circle: GroupHarness, ann: UserId, bo: U
 
 
 async def test_nobody_keeps_others_out_by_inviting_without_end(circle: GroupHarness, bo: UserId) -> None:
-    people = [await circle.room.add_account() for _ in range(MAX_PENDING // MAX_PER_INVITER + 2)]
+    people = [await circle.harness.add_account() for _ in range(MAX_PENDING // MAX_PER_INVITER + 2)]
     made = []
     for person in people:
         for _ in range(MAX_PER_INVITER + 1):
-            group = await circle.room.groups.create(person, [], [bo], None, NOON)
+            group = await circle.harness.groups.create(person, [], [bo], None, NOON)
             made.append((group.conversation_id, person))
 
     kept = [each for number, each in enumerate(made) if number % (MAX_PER_INVITER + 1)][-MAX_PENDING:]
@@ -121,8 +121,8 @@ async def test_nobody_keeps_others_out_by_inviting_without_end(circle: GroupHarn
 
 
 async def test_invitations_are_shown_page_by_page(circle: GroupHarness, bo: UserId) -> None:
-    people = [await circle.room.add_account() for _ in range(3)]
-    made = [(await circle.room.groups.create(each, [], [bo], None, NOON)).conversation_id for each in people]
+    people = [await circle.harness.add_account() for _ in range(3)]
+    made = [(await circle.harness.groups.create(each, [], [bo], None, NOON)).conversation_id for each in people]
 
     first = await circle.invitations.list(bo, 2, None)
     second = await circle.invitations.list(bo, 2, first.next_cursor)
@@ -136,15 +136,15 @@ async def test_groups_of_whom_one_blocks_do_not_count(
 ) -> None:
     for module in ("vyry.storage.groups", "tests.fakes.groups"):
         monkeypatch.setattr(f"{module}.MAX_GROUPS", 2)
-    cy = await circle.room.add_account()
+    cy = await circle.harness.add_account()
     for _ in range(2):
-        await circle.room.groups.create(ann, [bo], [], None, NOON)
+        await circle.harness.groups.create(ann, [bo], [], None, NOON)
     with pytest.raises(Forbidden):
-        await circle.room.groups.create(cy, [bo], [], None, NOON)
+        await circle.harness.groups.create(cy, [bo], [], None, NOON)
 
-    await circle.room.blocks.block(bo, ann, NOON)
+    await circle.harness.blocks.block(bo, ann, NOON)
 
     for _ in range(2):
-        await circle.room.groups.create(cy, [bo], [], None, NOON)
+        await circle.harness.groups.create(cy, [bo], [], None, NOON)
     with pytest.raises(Forbidden):
-        await circle.room.groups.create(cy, [bo], [], None, NOON)
+        await circle.harness.groups.create(cy, [bo], [], None, NOON)

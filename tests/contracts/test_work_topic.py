@@ -1,4 +1,4 @@
-"""What every way of mailbags promises: what is added arrives at the depositor of the partition's agent, soon, without content and without waiting."""
+"""What every work topic promises: what is added arrives at the depositor of the partition's agent, soon, without content and without waiting."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from agents.app import in_process_app
 from agents.progress import Progress
-from agents.worker import build_immediately, keep_running
+from agents.running import build_immediately, keep_running
 from tests.support.work_topics import RecordingDepositor, WorkTopicSetup, no_map, open_kafka_topic, run_tasks
 from vyry.clock import SystemClock
 from vyry.in_process.routing import InProcessWorkTopic
@@ -29,9 +29,9 @@ async def run_in_process(build: Callable[[], faust.App]) -> None:
 
 @pytest.fixture
 async def in_process() -> AsyncIterator[WorkTopicSetup]:
-    bags, fed = InProcessWorkTopic(), RecordingDepositor()
-    async with run_tasks(run_in_process(lambda: in_process_app(bags, fed, PartitionMeter(SystemClock())))):
-        yield WorkTopicSetup(bags, fed)
+    topic, fed = InProcessWorkTopic(), RecordingDepositor()
+    async with run_tasks(run_in_process(lambda: in_process_app(topic, fed, PartitionMeter(SystemClock())))):
+        yield WorkTopicSetup(topic, fed)
 
 
 @pytest.fixture
@@ -50,40 +50,40 @@ async def test_what_is_added_reaches_the_depositor(route: WorkTopicSetup) -> Non
     wanted = {MailboxKey(number) for number in (1, 2, 3, 1 << 62)}
 
     for mailbox in wanted:
-        route.mailbags.add(mailbox)
+        route.topic.add(mailbox)
 
     await route.depositor.wait_for(wanted)
 
 
 async def test_what_is_added_twice_in_a_tick_travels_once(route: WorkTopicSetup) -> None:
     for _ in range(100):
-        route.mailbags.add(MailboxKey(7))
-    route.mailbags.add(MailboxKey(8))
+        route.topic.add(MailboxKey(7))
+    route.topic.add(MailboxKey(8))
 
     await route.depositor.wait_for({MailboxKey(7), MailboxKey(8)})
 
     assert route.depositor.mailboxes.count(MailboxKey(7)) == 1
 
 
-async def test_twenty_thousand_mailboxes_arrive_in_bags_of_a_size_that_is_taken(route: WorkTopicSetup) -> None:
+async def test_twenty_thousand_mailboxes_arrive_in_records_that_fit(route: WorkTopicSetup) -> None:
     wanted = {MailboxKey(number) for number in range(1, 20_001)}
 
     for mailbox in wanted:
-        route.mailbags.add(mailbox)
+        route.topic.add(mailbox)
 
     await route.depositor.wait_for(wanted)
 
 
 async def test_bags_go_on_after_a_pause(route: WorkTopicSetup) -> None:
-    route.mailbags.add(MailboxKey(1))
+    route.topic.add(MailboxKey(1))
     await route.depositor.wait_for({MailboxKey(1)})
 
-    route.mailbags.add(MailboxKey(2))
+    route.topic.add(MailboxKey(2))
 
     await route.depositor.wait_for({MailboxKey(2)})
 
 
-async def test_what_is_no_mailbag_is_counted_and_passed_over(
+async def test_what_is_no_work_record_is_counted_and_passed_over(
     on_kafka: WorkTopicSetup, kafka_url: str, topic_prefix: str
 ) -> None:
     before = REJECTED_WORK_RECORDS._value.get()
@@ -92,36 +92,36 @@ async def test_what_is_no_mailbag_is_counted_and_passed_over(
         for poison in (b"seven b", b"", b"x" * 80_008):
             await producer.send_and_wait(topic_name(f"{kafka_url}/{topic_prefix}"), poison, partition=0)
 
-    on_kafka.mailbags.add(MailboxKey(3))
+    on_kafka.topic.add(MailboxKey(3))
 
     await on_kafka.depositor.wait_for({MailboxKey(3)})
     assert REJECTED_WORK_RECORDS._value.get() - before == 3
 
 
 async def test_bags_without_a_broker_are_dropped_and_hold_nobody_up() -> None:
-    bags = KafkaWorkTopic("kafka://127.0.0.1:1", no_map)
-    async with run_tasks(bags.run()):
+    topic = KafkaWorkTopic("kafka://127.0.0.1:1", no_map)
+    async with run_tasks(topic.run()):
         await asyncio.sleep(0)
 
         for number in range(100_000):
-            bags.add(MailboxKey(number))
+            topic.add(MailboxKey(number))
 
-        assert not bags.is_connected
+        assert not topic.is_connected
 
 
 async def test_an_app_that_crashed_is_replaced() -> None:
-    bags, fed, made = InProcessWorkTopic(), RecordingDepositor(), []
+    topic, fed, made = InProcessWorkTopic(), RecordingDepositor(), []
 
     def make() -> faust.App:
-        made.append(in_process_app(bags, fed, PartitionMeter(SystemClock())))
+        made.append(in_process_app(topic, fed, PartitionMeter(SystemClock())))
         return made[-1]
 
     async with run_tasks(run_in_process(make)):
-        bags.add(MailboxKey(1))
+        topic.add(MailboxKey(1))
         await fed.wait_for({MailboxKey(1)})
 
         await made[0].crash(RuntimeError("of the driver"))
-        bags.add(MailboxKey(2))
+        topic.add(MailboxKey(2))
 
         await fed.wait_for({MailboxKey(2)})
         assert len(made) == 2

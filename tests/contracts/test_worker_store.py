@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.fake_clock import NOON
-from vyry.mail.partitions import WORKER_LOST_SECONDS, Partition
+from vyry.mail.partitions import Partition
 from vyry.mail.workers import MoveCause, PartitionReport, WorkerIdentity, WorkerReport
 from vyry.storage.database import connection, open_database
 from vyry.storage.partition_models import WorkerRow
@@ -20,7 +20,7 @@ from vyry.storage.workers import TortoiseWorkers
 ANN = WorkerIdentity(name="ann", host="one.example", version="1.0", boot=uuid4())
 BOB = WorkerIdentity(name="bob", host="two.example", version="1.0", boot=uuid4())
 IDLE = WorkerReport(cpu=0.0, memory_bytes=0)
-LOST = timedelta(seconds=WORKER_LOST_SECONDS + 1)
+LOST = timedelta(seconds=61)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

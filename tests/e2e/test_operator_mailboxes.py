@@ -9,10 +9,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from scripts.nodes import AllInOneProcess, Cluster
+from scripts.nodes import PUSH_PORT, AllInOneProcess, Cluster
 from tests.support.device_socket import DeviceSocket
+from tests.support.push_server import open_push_server
 from tests.support.rest_device import Device, NodeClient
 from tests.support.sdk_clients import events_until, open_client, pair
+from tests.support.sms_provider_server import respond_with
 from vyry.client.events import Announcement, Lost, Message
 
 
@@ -100,6 +102,19 @@ async def test_an_announcement_is_an_event_of_its_own(all_in_one: AllInOneProces
         assert isinstance(event, Announcement)
         assert (event.text, event.language) == ("Hello\nall", None)
         assert "mailboxes would get this text (9 characters). Nothing was changed." in counted
+
+
+async def test_a_test_push_reaches_the_push_service(all_in_one: AllInOneProcess, http: aiohttp.ClientSession) -> None:
+    bo = await NodeClient(http, all_in_one.url, all_in_one.otp_file).sign_up()
+    async with open_push_server(PUSH_PORT) as services:
+        await bo.call("PUT", "/devices/current/push", services.subscribe().registration_body(services.url))
+
+        sent = await run(all_in_one, "push", "test", f"{bo.user_id}/1")
+        services.fault = respond_with(403)
+        refused = await run(all_in_one, "push", "test", f"{bo.user_id}/1", code=1)
+
+    assert (sent, len(services.pushed)) == ("sent (status 201): the push service took it.\n", 1)
+    assert refused.startswith("refused (status 403): the push service refuses it")
 
 
 async def test_in_a_cluster_the_node_of_the_socket_answers(running_cluster: Cluster, nodes: list[NodeClient]) -> None:

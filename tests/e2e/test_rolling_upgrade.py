@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -48,31 +48,35 @@ def old_cluster(previous_source: Path) -> Iterator[Cluster]:
         yield made
 
 
-async def roll(processes: Sequence[VyryProcess], source: Path, under: Traffic) -> list[float]:
-    """Replace one process after the other by one of that release; returns what each deposited before its end."""
+async def roll(cluster: Cluster, source: Path, under: Traffic) -> list[float]:
+    """Replace one web node and one worker after the other by those of that release; returns what each deposited before its end."""
     deposited = []
-    for process in processes:
-        deposited.append(process.metrics()["vyry_deposit_total"])
-        await asyncio.to_thread(process.stop)
-        process.environment["PYTHONPATH"] = str(source)
-        await asyncio.to_thread(process.start)
+    for pair in zip(cluster.workers, cluster.webs, strict=True):
+        deposited += [process.metrics()["vyry_deposit_total"] for process in pair]
+        await asyncio.gather(*(asyncio.to_thread(restart, process, source) for process in pair))
         await under.wait_for_progress(40, seconds=60)
     return deposited
+
+
+def restart(process: VyryProcess, source: Path) -> None:
+    """The same process of another release."""
+    process.stop()
+    process.environment["PYTHONPATH"] = str(source)
+    process.start()
 
 
 async def test_an_upgrade_and_the_way_back_lose_nothing_and_refuse_nothing(
     old_cluster: Cluster, previous_source: Path, http: aiohttp.ClientSession
 ) -> None:
     url = old_cluster.postgres.url
-    order = [node for pair in zip(old_cluster.workers, old_cluster.webs, strict=True) for node in pair]
     before = await applied_migrations(url)
     nodes = [NodeClient(http, web.url, old_cluster.otp_file) for web in old_cluster.webs]
     async with traffic(nodes, "rolling") as under:
         await under.wait_for_progress(40, seconds=60)
-        await asyncio.to_thread(migrate, {**order[0].environment, "PYTHONPATH": str(ROOT)})
+        await asyncio.to_thread(migrate, {**old_cluster.webs[0].environment, "PYTHONPATH": str(ROOT)})
         await under.wait_for_progress(40, seconds=60)
-        by_previous = await roll(order, ROOT, under)
-        by_this = await roll(order, previous_source, under)
+        by_previous = await roll(old_cluster, ROOT, under)
+        by_this = await roll(old_cluster, previous_source, under)
         violations = await under.stop_and_check(90)
 
     assert violations == []

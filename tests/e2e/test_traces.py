@@ -34,34 +34,39 @@ async def wait_for_trace(receiver: OtlpReceiver, services: set[str]) -> list[Rec
     raise TimeoutError([[(each.service, each.name) for each in spans] for spans in receiver.traces().values()])
 
 
+async def post_and_acknowledge(nodes: list[NodeClient]) -> list[str]:
+    """Ann posts at the first node, Bo's socket is on the second and acknowledges; returns what no span may have."""
+    ann, bo = await nodes[0].sign_up(), await nodes[1].sign_up()
+    together = await ann.open_direct(bo)
+    await ann.fetch_device_list(bo.user_id)
+    line = await DeviceSocket.connect_and_resume(bo)
+    await ann.post(together, bo, b"traced")
+    await line.wait_for_entries(1)
+    await line.close()
+    return [ann.user_id, bo.user_id, together, ann.number, bo.number]
+
+
 @pytest.mark.timeout(180)
 async def test_an_envelope_to_a_socket_on_another_node_is_one_trace(
     traced_cluster: Cluster, receiver: OtlpReceiver
 ) -> None:
     async with receiver.listening(), aiohttp.ClientSession() as http:
-        first, second = (NodeClient(http, web.url, traced_cluster.otp_file) for web in traced_cluster.webs)
-        ann, bo = await first.sign_up(), await second.sign_up()
-        together = await ann.open_direct(bo)
-        await ann.fetch_device_list(bo.user_id)
-        line = await DeviceSocket.connect_and_resume(bo)
-        await ann.post(together, bo, b"traced")
-        await line.wait_for_entries(1)
+        nodes = [NodeClient(http, web.url, traced_cluster.otp_file) for web in traced_cluster.webs]
+        secrets = await post_and_acknowledge(nodes)
         spans = await wait_for_trace(receiver, {"vyry-web", "vyry-worker"})
-        await line.close()
 
-    by_id = {each.span: each for each in spans}
-    ways = {each.name: by_id[each.parent].name for each in spans if each.parent}
-    assert {each.name: each.service for each in spans} == {
-        "post": "vyry-web", "route": "vyry-web", "deposit": "vyry-worker", "notify": "vyry-worker",
-        "collect": "vyry-web", "deliver": "vyry-web", "acknowledge": "vyry-web",
-    }  # fmt: skip
-    assert ways == {
-        "route": "post", "deposit": "route", "notify": "deposit",
-        "collect": "deposit", "deliver": "collect", "acknowledge": "deliver",
-    }  # fmt: skip
-    assert all(each.began <= each.ended for each in spans)
+    parents = {each.span: each.name for each in spans}
+    assert [(each.name, each.service, parents.get(each.parent)) for each in spans if each.name != "notify"] == [
+        ("post", "vyry-web", None),
+        ("route", "vyry-web", "post"),
+        ("deposit", "vyry-worker", "route"),
+        ("collect", "vyry-web", "deposit"),
+        ("deliver", "vyry-web", "collect"),
+        ("acknowledge", "vyry-web", "deliver"),
+    ]
+    assert ("notify", "vyry-worker", "deposit") in [
+        (each.name, each.service, parents[each.parent]) for each in spans[1:]
+    ]
     assert {key for each in spans for key in each.attributes} == {"vyry.batch.size"}
-    # Neither an id of an account nor that of a conversation left the nodes.
     text = b"".join(receiver.bodies).lower()
-    for secret in (ann.user_id, bo.user_id, together, ann.number, bo.number):
-        assert secret.lower().encode() not in text
+    assert [secret for secret in secrets if secret.lower().encode() in text] == []

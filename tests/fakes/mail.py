@@ -168,98 +168,98 @@ class MemoryMailboxes:
 class MemoryMailUpkeep:
     """MailUpkeep in dictionaries."""
 
-    def __init__(self, room: MemoryMailboxes) -> None:
-        self.room = room
+    def __init__(self, state: MemoryMailboxes) -> None:
+        self.state = state
 
     async def find_unnumbered(self, older_than: datetime, limit: int) -> list[MailboxKey]:
         oldest = {
             box.key: min(envelope.accepted_at for envelope in box.waiting)
-            for box in self.room.mailboxes.values()
+            for box in self.state.mailboxes.values()
             if box.waiting
         }
         return sorted((key for key, at in oldest.items() if at < older_than), key=lambda key: oldest[key])[:limit]
 
     async def select_unnumbered(self, mailboxes: Collection[MailboxKey], older_than: datetime) -> list[MailboxKey]:
-        found = await self.find_unnumbered(older_than, len(self.room.mailboxes))
+        found = await self.find_unnumbered(older_than, len(self.state.mailboxes))
         return [mailbox for mailbox in found if mailbox in mailboxes]
 
     async def expire(self, now: datetime, limit: int) -> int:
-        entries = (entry for box in self.room.mailboxes.values() for entry in box.entries.values())
+        entries = (entry for box in self.state.mailboxes.values() for entry in box.entries.values())
         late = [entry for entry in entries if entry.loss is None and entry.expires_at <= now][:limit]
         for entry in late:
-            self.room.mark_lost(entry, LossReason.EXPIRED)
+            self.state.mark_lost(entry, LossReason.EXPIRED)
         return len(late)
 
     async def delete_old_outcomes(self, before: datetime, limit: int) -> int:
-        messages = [key for key, stored in self.room.messages.items() if stored.accepted_at < before][:limit]
+        messages = [key for key, stored in self.state.messages.items() if stored.accepted_at < before][:limit]
         for key in messages:
-            del self.room.messages[key], self.room.said_in[key]
-        fates = [number for number, (_, at) in self.room.fates.items() if at < before][: limit - len(messages)]
+            del self.state.messages[key], self.state.said_in[key]
+        fates = [number for number, (_, at) in self.state.fates.items() if at < before][: limit - len(messages)]
         for number in fates:
-            del self.room.fates[number]
+            del self.state.fates[number]
         return len(messages) + len(fates)
 
     async def copy_statuses(self, account: UserId, message_id: MessageId) -> list[CopyStatus] | None:
         outcomes = [
-            (stored, self.room.said_in[sender, key])
-            for (sender, key), stored in self.room.messages.items()
+            (stored, self.state.said_in[sender, key])
+            for (sender, key), stored in self.state.messages.items()
             if key == message_id
-            and sender in self.room.mailboxes
-            and self.room.mailboxes[sender].address.user_id == account
+            and sender in self.state.mailboxes
+            and self.state.mailboxes[sender].address.user_id == account
         ]
         if not outcomes:
             return None
         return [
             CopyStatus(
-                self.room.mailboxes[mailbox].address,
+                self.state.mailboxes[mailbox].address,
                 *self._fate(mailbox, number, stored.accepted_at),
                 stored.accepted_at,
                 said_in,
             )
             for stored, said_in in outcomes
             for mailbox, number in zip(stored.mailboxes, stored.numbers, strict=True)
-            if mailbox in self.room.mailboxes
+            if mailbox in self.state.mailboxes
         ]
 
     async def load_outcomes(
         self, keys: Collection[tuple[MailboxKey, MessageId]]
     ) -> dict[tuple[MailboxKey, MessageId], PostOutcome]:
-        messages = self.room.messages
+        messages = self.state.messages
         return {key: messages[key]._replace(is_repeat=True) for key in keys if key in messages}
 
     def _fate(self, mailbox: MailboxKey, number: int | None, accepted_at: datetime) -> tuple[CopyState, datetime]:
-        if number is not None and number in self.room.fates:
-            return self.room.fates[number]
-        box = self.room.mailboxes[mailbox]
+        if number is not None and number in self.state.fates:
+            return self.state.fates[number]
+        box = self.state.mailboxes[mailbox]
         if any(envelope.number == number for envelope in box.waiting):
             return CopyState.ACCEPTED, accepted_at
         for envelope in box.entries.values():
             if envelope.number == number:
-                is_late = envelope.expires_at <= self.room.clock.confirmed_now()
+                is_late = envelope.expires_at <= self.state.clock.confirmed_now()
                 return (CopyState.EXPIRED, envelope.expires_at) if is_late else (CopyState.DEPOSITED, accepted_at)
         return CopyState.DROPPED, accepted_at
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
-        box = self.room.mailboxes.get(mailbox)
-        return None if box is None else _resume_info(self.room, box)
+        box = self.state.mailboxes.get(mailbox)
+        return None if box is None else _resume_info(self.state, box)
 
     async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
-        now, entries = self.room.clock.confirmed_now(), self.room.mailboxes[request.mailbox].entries
+        now, entries = self.state.clock.confirmed_now(), self.state.mailboxes[request.mailbox].entries
         inside = [entries[seq] for seq in range(request.first, request.last + 1) if seq in entries]
         inside = [each for each in inside if each.loss is None and each.expires_at > now]
         notices = sum(each.lane is Lane.NOTICE for each in inside)
         if notices and not request.includes_notices:
             return DropResult(0, notices)
         for each in inside:
-            self.room.mark_lost(each, LossReason.OPERATOR)
+            self.state.mark_lost(each, LossReason.OPERATOR)
         if inside:
-            self.room.acts.append(act)
+            self.state.acts.append(act)
         return DropResult(len(inside))
 
     async def measure_backlog(self) -> tuple[int, float]:
-        boxes = self.room.mailboxes.values()
+        boxes = self.state.mailboxes.values()
         ages = [
-            (self.room.clock.confirmed_now() - envelope.accepted_at).total_seconds()
+            (self.state.clock.confirmed_now() - envelope.accepted_at).total_seconds()
             for box in boxes
             for envelope in box.waiting
         ]
@@ -267,16 +267,16 @@ class MemoryMailUpkeep:
 
 
 class MemoryMailStore:
-    """MailStore in dictionaries; `room` is where tests add mailboxes."""
+    """MailStore in dictionaries; `state` is where tests add mailboxes."""
 
     def __init__(self, clock: Clock, caps: MailboxCaps = DEFAULT_CAPS) -> None:
-        self.room = MemoryMailboxes(clock, caps)
-        self.upkeep: MailUpkeep = MemoryMailUpkeep(self.room)
+        self.state = MemoryMailboxes(clock, caps)
+        self.upkeep: MailUpkeep = MemoryMailUpkeep(self.state)
 
     async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        users = frozenset(user for user, epoch in guards.epochs.items() if self.room.epochs.get(user) != epoch)
+        users = frozenset(user for user, epoch in guards.epochs.items() if self.state.epochs.get(user) != epoch)
         conversations = frozenset(
-            each for each, version in guards.versions.items() if self.room.versions.get(each) != version
+            each for each, version in guards.versions.items() if self.state.versions.get(each) != version
         )
         if users or conversations:
             return Outdated(users, conversations)
@@ -284,46 +284,46 @@ class MemoryMailStore:
 
     def _post(self, message: Message) -> PostOutcome:
         key = message.sender, message.message_id
-        if known := self.room.messages.get(key):
+        if known := self.state.messages.get(key):
             return known._replace(is_repeat=True)
         mailboxes = [copy.mailbox for copy in message.copies]
         numbers = [self._store_copy(message, copy) for copy in message.copies]
         stored = PostOutcome(message.fingerprint, message.accepted_at, mailboxes, numbers, is_repeat=False)
         if any(numbers) or not message.copies:
-            self.room.messages[key], self.room.said_in[key] = stored, message.conversation_id
+            self.state.messages[key], self.state.said_in[key] = stored, message.conversation_id
         return stored
 
     def _store_copy(self, message: Message, copy: Copy) -> int | None:
-        content, limit = message.contents[copy.content], self.room.caps.for_lane(message.lane)
-        room = self.room.capacity(message.capacity_request(copy))
-        if room is None or not room.fits(limit, content.size):
+        content, limit = message.contents[copy.content], self.state.caps.for_lane(message.lane)
+        capacity = self.state.capacity(message.capacity_request(copy))
+        if capacity is None or not capacity.fits(limit, content.size):
             return None
-        self.room.last_number += 1
+        self.state.last_number += 1
         facts = content.digest, content.size, message.lane, message.accepted_at, message.expires_at
-        envelope = MemoryEnvelope(self.room.last_number, *facts, content, message.is_urgent)
-        envelope.share = room.counted_owner(limit, content.size)
-        self.room.mailboxes[copy.mailbox].waiting.append(envelope)
-        return self.room.last_number
+        envelope = MemoryEnvelope(self.state.last_number, *facts, content, message.is_urgent)
+        envelope.share = capacity.counted_owner(limit, content.size)
+        self.state.mailboxes[copy.mailbox].waiting.append(envelope)
+        return self.state.last_number
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
-        boxes = [self.room.mailboxes[key] for key in dict.fromkeys(mailboxes) if key in self.room.mailboxes]
+        boxes = [self.state.mailboxes[key] for key in dict.fromkeys(mailboxes) if key in self.state.mailboxes]
         return [deposited for box in boxes for deposited in self._deposit(box)]
 
     def _deposit(self, box: MemoryMailbox) -> list[Deposited]:
         waiting, box.waiting = box.waiting, []
         if box.is_ended:
             for envelope in waiting:
-                self.room.fates[envelope.number] = CopyState.DROPPED, self.room.clock.confirmed_now()
+                self.state.fates[envelope.number] = CopyState.DROPPED, self.state.clock.confirmed_now()
             return []
         deposited = [self._number_next(box, envelope) for envelope in waiting]
-        self.room.deposited(box, waiting)
+        self.state.deposited(box, waiting)
         return deposited
 
     def _number_next(self, box: MemoryMailbox, envelope: MemoryEnvelope) -> Deposited:
-        if envelope.expires_at <= self.room.clock.confirmed_now():
-            self.room.mark_lost(envelope, LossReason.EXPIRED)
-        elif self.room.is_full(box, envelope.lane, envelope.size):
-            self.room.mark_lost(envelope, LossReason.CAP)
+        if envelope.expires_at <= self.state.clock.confirmed_now():
+            self.state.mark_lost(envelope, LossReason.EXPIRED)
+        elif self.state.is_full(box, envelope.lane, envelope.size):
+            self.state.mark_lost(envelope, LossReason.CAP)
         seq = box.last_cursor.seq + 1
         digest = CAP_DIGEST if envelope.loss is LossReason.CAP else envelope.digest
         envelope.head = next_head(box.last_cursor.head, seq, digest)
@@ -332,34 +332,33 @@ class MemoryMailStore:
         return Deposited(box.key, seq, envelope.head, envelope.number, envelope.loss)
 
     async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        box = self.room.mailboxes.get(mailbox)
+        box = self.state.mailboxes.get(mailbox)
         if box is None or box.is_ended:
             raise NotFound
         if not box.is_point(after, head):
             raise StaleHead(cursor=box.acknowledged)
         box.sent = max(box.sent, after)
         box.connection += 1
-        return _resume_info(self.room, box)
+        return _resume_info(self.state, box)
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
-        if box := self.room.mailboxes.get(mailbox):
+        if box := self.state.mailboxes.get(mailbox):
             box.sent = max(box.sent, seq)
 
-    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        boxes = [self.room.mailboxes[key] for key in mailboxes if key in self.room.mailboxes]
-        return [_state(box) for box in boxes]
-
-    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
-        return [state.mailbox for state in await self.load_states(sent) if state.last.seq > sent[state.mailbox]]
+    async def load_states(
+        self, mailboxes: Collection[MailboxKey], *, sent: Mapping[MailboxKey, int] | None = None
+    ) -> list[MailboxState]:
+        states = [_state(self.state.mailboxes[key]) for key in mailboxes if key in self.state.mailboxes]
+        return [state for state in states if sent is None or state.last.seq > sent[state.mailbox]]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
-        return [entry for want in wants if want.mailbox in self.room.mailboxes for entry in self._collect(want)]
+        return [entry for want in wants if want.mailbox in self.state.mailboxes for entry in self._collect(want)]
 
     def _collect(self, want: CollectRequest) -> Iterator[Entry]:
-        box, size = self.room.mailboxes[want.mailbox], 0
+        box, size = self.state.mailboxes[want.mailbox], 0
         for position, seq in enumerate(sorted(seq for seq in box.entries if seq > want.after_seq)[: want.max_entries]):
             entry = box.entries[seq]
-            loss = entry.loss or (LossReason.EXPIRED if entry.expires_at <= self.room.clock.confirmed_now() else None)
+            loss = entry.loss or (LossReason.EXPIRED if entry.expires_at <= self.state.clock.confirmed_now() else None)
             size += 0 if loss else entry.size
             if position and size > want.max_bytes:
                 return
@@ -370,7 +369,7 @@ class MemoryMailStore:
         return [self._acknowledge(point) for point in points]
 
     def _acknowledge(self, point: Acknowledgement) -> Cursor | None:
-        box = self.room.mailboxes.get(point.mailbox)
+        box = self.state.mailboxes.get(point.mailbox)
         if box is None:
             return None
         if point.seq <= box.acknowledged.seq:
@@ -380,18 +379,18 @@ class MemoryMailStore:
         for seq in range(box.acknowledged.seq + 1, point.seq + 1):
             entry = box.entries.pop(seq)
             if entry.loss is None:
-                now = self.room.clock.confirmed_now()
+                now = self.state.clock.confirmed_now()
                 state = CopyState.EXPIRED if entry.expires_at <= now else CopyState.ACKNOWLEDGED
-                self.room.fates[entry.number] = state, now
+                self.state.fates[entry.number] = state, now
         box.acknowledged = Cursor(point.seq, point.head)
         return box.acknowledged
 
     async def discard(self, mailbox: MailboxKey, seq: int) -> bool:
-        box = self.room.mailboxes.get(mailbox)
+        box = self.state.mailboxes.get(mailbox)
         if box is None or seq not in box.entries:
             return False
         if box.entries[seq].loss is None:
-            self.room.mark_lost(box.entries[seq], LossReason.PARKED)
+            self.state.mark_lost(box.entries[seq], LossReason.PARKED)
         return True
 
 
@@ -403,6 +402,6 @@ def _state(box: MemoryMailbox) -> MailboxState:
     return MailboxState(box.key, box.mailbox_id, box.last_cursor, box.acknowledged, box.connection, box.is_ended)
 
 
-def _resume_info(room: MemoryMailboxes, box: MemoryMailbox) -> ResumeInfo:
-    sent = (message_id for sender, message_id in reversed(room.messages) if sender == box.key)
+def _resume_info(state: MemoryMailboxes, box: MemoryMailbox) -> ResumeInfo:
+    sent = (message_id for sender, message_id in reversed(state.messages) if sender == box.key)
     return ResumeInfo(_state(box), next(sent, None))

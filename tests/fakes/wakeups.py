@@ -44,12 +44,12 @@ class MemoryWakeup:
 class MemoryWakeups:
     """WakeStore beside a memory mail store; `add` is where tests register targets."""
 
-    def __init__(self, room: MemoryMailboxes) -> None:
-        self._room = room
+    def __init__(self, state: MemoryMailboxes) -> None:
+        self._state = state
         self._wakes: dict[MailboxKey, MemoryWakeup] = {}
         #: The last answer of a push service for each device.
         self.reports: dict[UUID, PushOutcome] = {}
-        room.deposited = self._plan
+        state.deposited = self._plan
 
     def add(self, mailbox: MailboxKey, device: UUID, target: PushTarget) -> None:
         """This device wants to be woken so."""
@@ -61,7 +61,7 @@ class MemoryWakeups:
         if wake is None or not urgencies:
             return
         is_urgent, point = any(urgencies), box.acknowledged.seq
-        due_at = self._room.clock.now() + (_URGENT if is_urgent else _QUIET)
+        due_at = self._state.clock.now() + (_URGENT if is_urgent else _QUIET)
         is_heard = point > wake.acknowledged and not wake.attempts
         if wake.due_at is not None:
             is_louder = is_urgent and not wake.is_urgent
@@ -77,13 +77,13 @@ class MemoryWakeups:
         wake.is_urgent, wake.attempts = is_urgent, 0
 
     async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wakeup]:
-        now = self._room.clock.now()
+        now = self._state.clock.now()
         due = [box for box, wake in self._wakes.items() if wake.due_at is not None and wake.due_at <= now]
         mine = [box for box in due if self._wakes[box].target.kind in kinds]
-        return [wake for box in mine[:limit] if (wake := self._claim_one(self._wakes[box], self._room.mailboxes[box]))]
+        return [wake for box in mine[:limit] if (wake := self._claim_one(self._wakes[box], self._state.mailboxes[box]))]
 
     def _claim_one(self, wake: MemoryWakeup, box: MemoryMailbox) -> Wakeup | None:
-        now, last, point = self._room.clock.now(), box.last_cursor.seq, box.acknowledged.seq
+        now, last, point = self._state.clock.now(), box.last_cursor.seq, box.acknowledged.seq
         wake.seq = last
         if wake.is_ring or (last > point and point <= wake.acknowledged):
             wake.due_at, wake.attempts = now + CLAIM_LEASE, wake.attempts + 1
@@ -94,7 +94,7 @@ class MemoryWakeups:
 
     async def record_sent(self, wake: Wakeup, rest: timedelta) -> None:
         for key, known in self._leased(wake):
-            box, now = self._room.mailboxes[key], self._room.clock.now()
+            box, now = self._state.mailboxes[key], self._state.clock.now()
             is_waiting, point = box.last_cursor.seq > box.acknowledged.seq, box.acknowledged.seq
             if point > known.acknowledged:
                 known.mark_awake(point)
@@ -107,13 +107,13 @@ class MemoryWakeups:
 
     async def reschedule(self, wake: Wakeup, wait: timedelta | None) -> None:
         for _, known in self._leased(wake):
-            known.due_at = None if wait is None else self._room.clock.now() + wait
+            known.due_at = None if wait is None else self._state.clock.now() + wait
             if wait is None:
                 known.attempts, known.is_ring = 0, False
 
     async def release(self, wake: Wakeup, wait: timedelta) -> None:
         for _, known in self._leased(wake):
-            known.due_at, known.attempts = self._room.clock.now() + wait, known.attempts - 1
+            known.due_at, known.attempts = self._state.clock.now() + wait, known.attempts - 1
 
     async def delete_target(self, wake: Wakeup) -> None:
         self._wakes = {box: known for box, known in self._wakes.items() if known.target != wake.target}
@@ -122,13 +122,13 @@ class MemoryWakeups:
         self.reports[wake.device] = outcome
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
-        now = self._room.clock.now()
+        now = self._state.clock.now()
         for box in mailboxes:
             wake = self._wakes.get(box)
             if wake is None or wake.is_ring or (wake.sent_at is not None and wake.sent_at >= now - _RECENTLY):
                 continue
             if wake.acknowledged < 0:
-                wake.acknowledged = self._room.mailboxes[box].acknowledged.seq
+                wake.acknowledged = self._state.mailboxes[box].acknowledged.seq
             wake.due_at, wake.is_ring, wake.is_urgent, wake.attempts = now, True, True, 0
 
     def _leased(self, wake: Wakeup) -> list[tuple[MailboxKey, MemoryWakeup]]:

@@ -119,7 +119,7 @@ def envelope(raw: bytes) -> None:
     assert pack_with_digest(unpack_header(raw), read.content, sha256(read.content).digest()) == (raw, read.digest())
 
 
-def mailbag_record(raw: bytes) -> None:
+def packed_work_record(raw: bytes) -> None:
     """A work record consists of whole keys, or unpacking raises ValueError."""
     try:
         keys = work_record.unpack(raw)

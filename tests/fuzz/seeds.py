@@ -89,7 +89,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         "opaque_token": [b"Kq3v-Zz0123456789abcdefghijklmnopqrstuvwxyzA", b"\xed\xa0\x80", b""],
         "phone_number": [b"+41791234567", b"+4915112345678", b"+1", b"0041791234567", b"+999123456789", "+４１７９１２３４５６７".encode()],
         "envelope": [packed, packed[:20], packed[:73]],
-        "mailbag_record": [work_record.pack([MailboxKey(1), MailboxKey(2**40)]), b"1234567", b""],
+        "packed_work_record": [work_record.pack([MailboxKey(1), MailboxKey(2**40)]), b"1234567", b""],
         "hint": _hints(),
         "key_set": [bytes([suite]) for suite in (0, 1)] + [bytes([suite, field, 31, 0x80]) for suite in (0, 1) for field in range(10)] + [b"\x00\x80\x10\x01"],
         "push_target": [b"webpush\nhttps://push.example.org/a?b=1\n\n\n\n", b"unifiedpush\nhttps://push.example.org:8443/up", b"unifiedpush\nhttps://user:password@example.org/#x", b"fcm\n\n\n\ntoken", b"apns\n\n\n\ntoken\norg.example.app"],

@@ -27,7 +27,7 @@ TARGETS: Final[dict[str, Target]] = {
         domain_targets.opaque_token,
         domain_targets.phone_number,
         domain_targets.envelope,
-        domain_targets.mailbag_record,
+        domain_targets.packed_work_record,
         domain_targets.hint,
         domain_targets.key_set,
         domain_targets.push_target,

@@ -79,9 +79,9 @@ async def test_a_database_that_is_away_is_unavailable(name: str) -> None:
 
 async def test_a_copy_of_the_database_names_no_number_and_no_token(sqlite_url: str) -> None:
     async with open_stores(sqlite_url) as stores:
-        room = AccountHarness(stores)
-        session = await room.sign_up()
-        fresh = await room.sessions.refresh(session.tokens.refresh, uuid4())
+        harness = AccountHarness(stores)
+        session = await harness.sign_up()
+        fresh = await harness.sessions.refresh(session.tokens.refresh, uuid4())
 
     folder = Path(sqlite_url.removeprefix("sqlite://")).parent
     stolen = b"".join(path.read_bytes() for path in folder.glob("vyry.db*"))

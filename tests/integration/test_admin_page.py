@@ -10,7 +10,9 @@ import pytest
 
 from scripts.services import free_port
 from tests.support.browser import open_browser
+from tests.support.node_server import NodeServer
 from tests.support.worker_reports import ReportingWorker
+from vyry.cli.admin_listener import serve_operator_listener
 from vyry.mail.workers import PartitionReport
 from vyry.operator.admin_server import MAX_STREAMS, AdminSources, serve_admin
 from vyry.operator.cluster_watch import ClusterWatch
@@ -117,7 +119,7 @@ async def test_without_a_token_other_machines_get_no_page(
 @pytest.mark.parametrize("given", ["", "wrong", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "\xff" * 8])
 async def test_a_wrong_token_opens_nothing(database: str, http: aiohttp.ClientSession, given: str) -> None:
     async with listening(database, token=TOKEN) as url:
-        paths = ("/", "/events", "/page.js", "/metrics", "/unknown", f"/?token={TOKEN}")
+        paths = ("/", "/events", "/page.js", "/metrics", "/mailbox", f"/?token={TOKEN}")
         by_header = [await http.get(f"{url}{path}", headers={"Authorization": f"Bearer {given}"}) for path in paths]
         by_cookie = [await http.get(f"{url}{path}", cookies={"vyry_admin": given}) for path in paths]
         by_form = await http.post(f"{url}/login", data={"token": given})
@@ -164,6 +166,28 @@ async def test_while_the_database_is_down_the_page_says_so(http: aiohttp.ClientS
     assert (event["problem"], event["tables"]) == (True, {})
 
 
+async def test_the_page_explains_a_mailbox_without_ids(
+    sqlite_node_server: NodeServer, http: aiohttp.ClientSession
+) -> None:
+    ann, bo, together = await sqlite_node_server.sign_up_pair()
+    await ann.post(together, bo, b"waits")
+    settings = sqlite_node_server.settings.model_copy(update={"admin_port": free_port()})
+
+    async with serve_operator_listener(settings, sqlite_node_server.services) as port:
+        url = f"http://127.0.0.1:{port}"
+        page = await (await http.get(f"{url}/")).text()
+        found = await (await http.post(f"{url}/mailbox", data={"device": f"{bo.user_id}/1"})).text()
+        unknown = await (await http.post(f"{url}/mailbox", data={"device": "<script>1</script>"})).text()
+        empty = await http.post(f"{url}/mailbox", data={"device": " "})
+
+    assert '<form method="post" action="mailbox">' in page
+    assert "socket" in found
+    assert bo.user_id not in found
+    assert "names no device" in unknown
+    assert "<script" not in unknown
+    assert empty.status == 400
+
+
 async def test_in_a_browser_the_table_follows_the_database_and_a_hostile_name_stays_text(
     database: str, tmp_path: Path
 ) -> None:
@@ -179,7 +203,7 @@ async def test_in_a_browser_the_table_follows_the_database_and_a_hostile_name_st
         marks = await page.evaluate("[document.title, document.images.length, document.scripts.length]")
 
     assert (before[1][1], before[1][8], after[1][1]) == (HOSTILE, "0", HOSTILE)
-    assert marks == ["Vyry: partitions", 0, 1]
+    assert marks == ["Vyry", 0, 1]
     assert page.problems == []
 
 

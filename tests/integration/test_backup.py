@@ -277,3 +277,18 @@ def test_a_command_line_without_a_key_says_which_options_there_are(node: Operato
     assert "--public-key or --passphrase-file" in silent.err
     assert "fewer than 12 characters" in short.err
     assert "exclude each other" in both.err
+
+
+def test_at_a_terminal_the_passphrase_is_asked_for_twice_and_opens_the_backup(
+    node: OperatorNode, tmp_path: Path
+) -> None:
+    phrase = "a passphrase of some length"
+
+    differing = node.run("backup", tmp_path / "one", typed=f"{phrase}\nanother phrase\n")
+    assert (differing.code, "The two passphrases differ" in differing.err) == (1, True)
+    assert not (tmp_path / "one").exists()
+    made = node.run("backup", tmp_path / "one", typed=f"{phrase}\n{phrase}\n")
+    opened = node.run("backup", "verify", tmp_path / "one", typed=f"{phrase}\n")
+
+    assert (made.code, opened.code, opened.out.startswith("verified ")) == (0, 0, True)
+    assert phrase not in made.out + made.err + opened.out + opened.err

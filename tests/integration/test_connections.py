@@ -96,8 +96,8 @@ async def test_a_trusted_proxy_and_a_node_without_limits_know_no_share(
 
 
 async def test_an_ipv6_network_counts_as_one() -> None:
-    room = ConnectionQuota(100, 2, (ip_network("2001:db8:1::/64"),))
-    server = BoundedServer(Timeouts(), room, {}, handler=cast(Any, quick))
+    harness = ConnectionQuota(100, 2, (ip_network("2001:db8:1::/64"),))
+    server = BoundedServer(Timeouts(), harness, {}, handler=cast(Any, quick))
 
     beyond = [server.add_connection(f"2001:db8::{host}") for host in range(4)]
     server.remove_connection("2001:db8::1")
@@ -109,8 +109,8 @@ async def test_an_ipv6_network_counts_as_one() -> None:
 
 
 async def test_what_a_proxy_leaves_is_not_taken_from_its_neighbours() -> None:
-    room = ConnectionQuota(100, 2, (ip_network("2001:db8::1/128"),))
-    server = BoundedServer(Timeouts(), room, {}, handler=cast(Any, quick))
+    harness = ConnectionQuota(100, 2, (ip_network("2001:db8::1/128"),))
+    server = BoundedServer(Timeouts(), harness, {}, handler=cast(Any, quick))
     assert server.add_connection("2001:db8::2") == -2
 
     server.add_connection("2001:db8::1")

@@ -20,14 +20,14 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def room(url: str) -> AsyncIterator[MailStoreHarness]:
-    async with open_mail_store(url, MailboxCaps()) as room:
-        yield room
+async def harness(url: str) -> AsyncIterator[MailStoreHarness]:
+    async with open_mail_store(url, MailboxCaps()) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def stores(room: MailStoreHarness) -> AsyncIterator[AccountStores]:
-    async with open_stores(room.url) as stores:
+async def stores(harness: MailStoreHarness) -> AsyncIterator[AccountStores]:
+    async with open_stores(harness.url) as stores:
         yield stores
 
 
@@ -52,41 +52,41 @@ async def left_of(mailbox: MailboxKey) -> dict[str, int]:
     }
 
 
-async def test_an_ended_device_leaves_no_mail_keys_or_tokens(room: MailStoreHarness, stores: AccountStores) -> None:
+async def test_an_ended_device_leaves_no_mail_keys_or_tokens(harness: MailStoreHarness, stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     await publish_keys(mailbox)
-    await room.post_and_deposit(mailbox, b"numbered")
-    await room.post(make_message(mailbox, text=b"unnumbered"))
+    await harness.post_and_deposit(mailbox, b"numbered")
+    await harness.post(make_message(mailbox, text=b"unnumbered"))
     assert min((await left_of(mailbox)).values()) > 0
 
     await stores.devices.end(user, stores.last_device, NOON + timedelta(hours=1))
 
     assert set((await left_of(mailbox)).values()) == {0}
-    assert await room.registry.count_contents() == 0
+    assert await harness.registry.count_contents() == 0
     assert (await MailboxRow.get(id=mailbox)).is_ended
     assert (await DeviceRow.get(mailbox=mailbox)).ended_at == NOON + timedelta(hours=1)
 
 
-async def test_a_body_shared_with_others_stays_for_them(room: MailStoreHarness, stores: AccountStores) -> None:
+async def test_a_body_shared_with_others_stays_for_them(harness: MailStoreHarness, stores: AccountStores) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
-    other = await room.add_mailbox()
-    await room.post(make_message(mailbox, other, text=b"for both"))
+    other = await harness.add_mailbox()
+    await harness.post(make_message(mailbox, other, text=b"for both"))
 
     await stores.devices.end(user, stores.last_device, NOON)
 
-    assert await room.registry.count_contents() == 1
-    assert [each.mailbox for each in await room.store.deposit([mailbox, other])] == [other]
+    assert await harness.registry.count_contents() == 1
+    assert [each.mailbox for each in await harness.store.deposit([mailbox, other])] == [other]
 
 
 async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(
-    room: MailStoreHarness, stores: AccountStores
+    harness: MailStoreHarness, stores: AccountStores
 ) -> None:
     user = (await stores.sign_up()).user_id
     mailbox = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     for _ in range(9):
-        await room.post(*(make_message(mailbox) for _ in range(1000)))
+        await harness.post(*(make_message(mailbox) for _ in range(1000)))
     async with database_guard():
         await connection().execute_query("ANALYZE")
 
@@ -94,21 +94,21 @@ async def test_a_full_mailbox_ends_in_time_whatever_the_planner_believes(
     await stores.devices.end(user, stores.last_device, NOON)
 
     assert (await left_of(mailbox))["envelopes"] == 0
-    assert await room.registry.count_contents() == 0
+    assert await harness.registry.count_contents() == 0
 
 
-async def test_nothing_is_posted_to_an_ended_mailbox(room: MailStoreHarness, stores: AccountStores) -> None:
+async def test_nothing_is_posted_to_an_ended_mailbox(harness: MailStoreHarness, stores: AccountStores) -> None:
     await stores.sign_up(refresh="r1")
     old = MailboxKey((await DeviceRow.get(id=stores.last_device)).mailbox)
     await stores.sign_up(refresh="r2")
 
-    (stored,) = await room.post(make_message(old))
+    (stored,) = await harness.post(make_message(old))
 
     assert stored.numbers == [None]
     assert (await left_of(old))["envelopes"] == 0
 
 
-async def test_signing_up_again_resets_the_identity(room: MailStoreHarness, stores: AccountStores) -> None:
+async def test_signing_up_again_resets_the_identity(harness: MailStoreHarness, stores: AccountStores) -> None:
     user = (await stores.sign_up(refresh="r1")).user_id
     async with database_guard():
         await connection().execute_query_dict("UPDATE account SET suite = 'vyry', identity_key = phone_sealed")

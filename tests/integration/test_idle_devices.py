@@ -56,63 +56,63 @@ async def idle_notices(device: Device) -> list[object]:
 
 
 async def test_it_is_warned_a_week_before_by_mail_to_itself_and_its_siblings(node_server: NodeServer) -> None:
-    room = await make_idle_device(node_server, days=82)
+    harness = await make_idle_device(node_server, days=82)
 
-    assert [await room.sweep(), await room.sweep(days=1), await room.sweep()] == [0, 1, 0]
+    assert [await harness.sweep(), await harness.sweep(days=1), await harness.sweep()] == [0, 1, 0]
 
-    notice = {"name": "deviceIdle", "deviceId": 2, "endsOn": str((room.clock.current_time + WARNING).date())}
-    assert await idle_notices(room.owner) == [notice]
-    assert await idle_notices(room.linked) == [notice]
-    events = (await room.owner.call("GET", "/account/events"))["events"]
+    notice = {"name": "deviceIdle", "deviceId": 2, "endsOn": str((harness.clock.current_time + WARNING).date())}
+    assert await idle_notices(harness.owner) == [notice]
+    assert await idle_notices(harness.linked) == [notice]
+    events = (await harness.owner.call("GET", "/account/events"))["events"]
     assert events[0]["name"] == "deviceIdle"
 
 
 async def test_it_ends_a_week_after_the_warning_and_not_before(node_server: NodeServer) -> None:
-    room = await make_idle_device(node_server, days=83)
-    await room.sweep()
+    harness = await make_idle_device(node_server, days=83)
+    await harness.sweep()
 
-    assert [await room.sweep(days=6.9), await room.sweep(days=0.2)] == [0, 1]
+    assert [await harness.sweep(days=6.9), await harness.sweep(days=0.2)] == [0, 1]
 
-    assert (await room.row()).ended_at == room.clock.current_time
+    assert (await harness.row()).ended_at == harness.clock.current_time
     with pytest.raises(RequestRefused):
-        await room.linked.call("GET", "/account")
+        await harness.linked.call("GET", "/account")
     # The primary device was unused as long, and goes on.
-    assert [each["deviceId"] for each in (await room.owner.call("GET", "/devices"))["devices"]] == [1]
+    assert [each["deviceId"] for each in (await harness.owner.call("GET", "/devices"))["devices"]] == [1]
 
 
 async def test_long_idle_ones_get_their_week_too(node_server: NodeServer) -> None:
-    room = await make_idle_device(node_server, days=400)
+    harness = await make_idle_device(node_server, days=400)
 
-    assert [await room.sweep(), await room.sweep(days=3), await room.sweep(days=4.1)] == [1, 0, 1]
+    assert [await harness.sweep(), await harness.sweep(days=3), await harness.sweep(days=4.1)] == [1, 0, 1]
 
 
 async def test_one_that_is_used_again_is_neither_ended_nor_remembered_as_warned(node_server: NodeServer) -> None:
-    room = await make_idle_device(node_server, days=85)
-    await room.sweep()
+    harness = await make_idle_device(node_server, days=85)
+    await harness.sweep()
 
     # For half a second the node believes to know when it was seen last.
-    while (await room.row()).idle_warned_at is not None:
-        await room.linked.call("GET", "/account")
+    while (await harness.row()).idle_warned_at is not None:
+        await harness.linked.call("GET", "/account")
 
-    assert await room.sweep(days=8) == 0
-    assert (await room.row()).ended_at is None
+    assert await harness.sweep(days=8) == 0
+    assert (await harness.row()).ended_at is None
     # And later it is warned anew.
-    assert await room.sweep(days=76) == 1
+    assert await harness.sweep(days=76) == 1
 
 
 async def test_a_suspension_makes_nobody_idle(node_server: NodeServer) -> None:
-    room = await make_idle_device(node_server, days=85)
-    await room.sweep()
-    user = UserId((await room.row()).account_id)
-    act = OperatorAction(room.clock.current_time, "olga", "userSuspend", "a test", user)
+    harness = await make_idle_device(node_server, days=85)
+    await harness.sweep()
+    user = UserId((await harness.row()).account_id)
+    act = OperatorAction(harness.clock.current_time, "olga", "userSuspend", "a test", user)
 
     await operating.suspend_account(user, act)
-    assert await room.sweep(days=30) == 0
+    assert await harness.sweep(days=30) == 0
     await operating.resume_account(user, act)
 
     # It is warned once more, and has its week.
-    assert [await room.sweep(), await room.sweep(days=1)] == [1, 0]
-    assert (await room.row()).ended_at is None
+    assert [await harness.sweep(), await harness.sweep(days=1)] == [1, 0]
+    assert (await harness.row()).ended_at is None
 
 
 async def test_they_are_found_by_the_index_of_linked_devices(node_server: NodeServer) -> None:

@@ -55,9 +55,9 @@ class Person:
 class Node:
     """A node over a SQLite file."""
 
-    def __init__(self, http: TestClient[Any, Any], room: AccountHarness) -> None:
+    def __init__(self, http: TestClient[Any, Any], harness: AccountHarness) -> None:
         self._http = http
-        self._room = room
+        self._room = harness
         self._people = 0
 
     async def person(self) -> Person:
@@ -70,17 +70,17 @@ class Node:
 @pytest.fixture
 async def node(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Node]:
     async with open_stores(sqlite_url) as stores:
-        room = AccountHarness(stores)
+        harness = AccountHarness(stores)
         services = SimpleNamespace(
             buckets=BucketLimiter(),
-            clock=room.clock,
-            sessions=room.sessions,
-            prekeys=build_prekeys(TortoisePrekeys(), clock=room.clock),
-            conversations=Conversations(TortoiseConversations(), InProcessLimiter(), room.clock),
+            clock=harness.clock,
+            sessions=harness.sessions,
+            prekeys=build_prekeys(TortoisePrekeys(), clock=harness.clock),
+            conversations=Conversations(TortoiseConversations(), InProcessLimiter(), harness.clock),
         )
         settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(tmp_path)})
         async with TestClient(TestServer(build_rest_app(settings, cast("Services", services), ROUTES))) as http:
-            yield Node(http, room)
+            yield Node(http, harness)
 
 
 @pytest.fixture

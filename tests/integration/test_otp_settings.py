@@ -103,11 +103,12 @@ async def test_a_carrier_that_refuses_is_503_costs_nothing_and_paces_the_number(
         sms_provider.fault = None
         sent, spent = await node.ask("+41791234568"), await node.ask("+41791234569")
 
-    assert (failed[0], failed[1]["retry_after_seconds"]) == (503, 30)
+    assert failed[0] == 503
+    assert 30 <= failed[1]["retry_after_seconds"] <= 45
     assert paced[0] == 429
     assert sent[0] == 200
     assert spent[0] == 503
-    assert 86_000 < spent[1]["retry_after_seconds"] <= 86_400
+    assert 86_000 < spent[1]["retry_after_seconds"] <= 86_415
 
 
 async def test_other_countries_get_no_code(sqlite_url: str, tmp_path: Path) -> None:

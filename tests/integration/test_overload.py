@@ -61,5 +61,5 @@ async def test_the_bytes_that_wait_are_bounded_too(
         if isinstance(outcome, OutcomeUnknown):
             await ann.call("POST", "/messages", body)
 
-    office = sqlite_node_server.services.posting
-    assert (office.is_full, office._pending_bytes) == (False, 0)
+    service = sqlite_node_server.services.posting
+    assert (service.is_full, service._pending_bytes) == (False, 0)

@@ -177,7 +177,7 @@ def test_a_pin_is_shown_logged_and_removed(workers: FollowingWorkers, run: Run, 
     ],
 )
 def test_bad_input_is_one_clear_line_and_changes_nothing(
-    workers: FollowingWorkers, run: Run, postgres_url: str, words: list[str], code: int, text: str
+    workers: FollowingWorkers, run: Run, postgres_url: str, *, words: list[str], code: int, text: str
 ) -> None:
     before = stored(postgres_url)
 
@@ -285,3 +285,11 @@ async def test_waiting_mail_is_counted_by_partition_up_to_a_limit(
 
         monkeypatch.setattr(partitions, "_MAX_WAITING", 2)
         assert not (await PartitionStore().read_cluster()).is_count_complete
+
+
+def test_a_folder_without_a_database_stays_empty(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite://{tmp_path}/none.db")
+    monkeypatch.delenv("KAFKA_URL")
+
+    assert "There is no database" in run(code=1)[1]
+    assert not (tmp_path / "none.db").exists()

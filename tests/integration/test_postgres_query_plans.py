@@ -53,34 +53,34 @@ async def lines(postgres_url: str) -> AsyncIterator[dict[str, ExplainedLine]]:
 
 
 @pytest.fixture
-async def room(postgres_url: str, lines: dict[str, ExplainedLine]) -> AsyncIterator[MailStoreHarness]:
+async def harness(postgres_url: str, lines: dict[str, ExplainedLine]) -> AsyncIterator[MailStoreHarness]:
     clock = FakeClock()
     async with open_database(postgres_url):
         yield MailStoreHarness(postgres_url, PostgresMailStore(lines, clock, MailboxCaps()), RowRegistry(), clock)
 
 
-async def use_every_statement(room: MailStoreHarness) -> None:
+async def use_every_statement(harness: MailStoreHarness) -> None:
     user, conversation = UserId(uuid4()), ConversationId(uuid4())
-    ann, bo = await room.add_mailbox(user), await room.add_mailbox()
-    await room.registry.add_conversation(conversation, 1)
+    ann, bo = await harness.add_mailbox(user), await harness.add_mailbox()
+    await harness.registry.add_conversation(conversation, 1)
     message = make_message(ann, bo, sender=ann)
     for _ in range(2):
-        await room.post(message, make_message(ann), guards=Preconditions({user: 1}, {conversation: 1}))
-    deposited = await room.store.deposit([ann, bo])
-    await room.store.open_mailbox(ann, 0, None)
-    await room.store.record_sent(ann, 1)
-    await room.numbered_entries(ann)
-    await room.store.discard(bo, 1)
+        await harness.post(message, make_message(ann), guards=Preconditions({user: 1}, {conversation: 1}))
+    deposited = await harness.store.deposit([ann, bo])
+    await harness.store.open_mailbox(ann, 0, None)
+    await harness.store.record_sent(ann, 1)
+    await harness.numbered_entries(ann)
+    await harness.store.discard(bo, 1)
     for entry in deposited:
-        await room.acknowledge(entry.mailbox, entry.seq, entry.head)
-    await room.upkeep.find_unnumbered(NOON, 10)
-    await room.upkeep.select_unnumbered([ann, bo], NOON)
-    await room.upkeep.load_outcomes([(ann, message.message_id)])
+        await harness.acknowledge(entry.mailbox, entry.seq, entry.head)
+    await harness.upkeep.find_unnumbered(NOON, 10)
+    await harness.upkeep.select_unnumbered([ann, bo], NOON)
+    await harness.upkeep.load_outcomes([(ann, message.message_id)])
 
 
-async def bloat(room: MailStoreHarness) -> None:
+async def bloat(harness: MailStoreHarness) -> None:
     """Many dead rows, and statistics from when they lived; then statistics from after."""
-    box = await room.add_mailbox()
+    box = await harness.add_mailbox()
     await connection().execute_script(
         f"""
         INSERT INTO envelope (id, mailbox, content, digest, size, lane, accepted_at, expires_at)
@@ -98,34 +98,34 @@ def broken(lines: dict[str, ExplainedLine]) -> list[str]:
 
 
 async def test_on_an_empty_database_every_plan_is_nested_loops_over_indexes(
-    room: MailStoreHarness, lines: dict[str, ExplainedLine]
+    harness: MailStoreHarness, lines: dict[str, ExplainedLine]
 ) -> None:
-    await use_every_statement(room)
+    await use_every_statement(harness)
 
     assert sum(len(lines[name].plans) for name in LINES) > 20
     assert broken(lines) == []
 
 
 async def test_on_a_bloated_table_the_plans_stay_the_same(
-    room: MailStoreHarness, lines: dict[str, ExplainedLine]
+    harness: MailStoreHarness, lines: dict[str, ExplainedLine]
 ) -> None:
-    await bloat(room)
-    await use_every_statement(room)
+    await bloat(harness)
+    await use_every_statement(harness)
     await connection().execute_script("ANALYZE envelope; ANALYZE content; ANALYZE mailbox; ANALYZE message;")
 
-    await use_every_statement(room)
+    await use_every_statement(harness)
 
     assert broken(lines) == []
 
 
 async def test_a_deposit_of_many_never_goes_through_all_mailboxes_for_each_envelope(
-    room: MailStoreHarness, lines: dict[str, ExplainedLine]
+    harness: MailStoreHarness, lines: dict[str, ExplainedLine]
 ) -> None:
-    boxes = [await room.add_mailbox() for _ in range(60)]
+    boxes = [await harness.add_mailbox() for _ in range(60)]
     await connection().execute_script("ANALYZE envelope; ANALYZE mailbox;")
 
-    await room.post(make_message(*boxes))
-    await room.store.deposit(boxes)
+    await harness.post(make_message(*boxes))
+    await harness.store.deposit(boxes)
 
     plans = [plan for plan in lines["deposit"].plans if "y.expires_at" in plan or "x.expires_at" in plan]
     assert plans
@@ -133,12 +133,12 @@ async def test_a_deposit_of_many_never_goes_through_all_mailboxes_for_each_envel
 
 
 async def test_a_hello_reads_one_message_of_the_many_that_its_device_posted(
-    room: MailStoreHarness, lines: dict[str, ExplainedLine]
+    harness: MailStoreHarness, lines: dict[str, ExplainedLine]
 ) -> None:
-    ann = await room.add_mailbox()
-    await room.post(*(make_message(sender=ann) for _ in range(200)))
-    await room.store.open_mailbox(ann, 0, None)
-    await room.store.upkeep.load_resume_info(ann)
+    ann = await harness.add_mailbox()
+    await harness.post(*(make_message(sender=ann) for _ in range(200)))
+    await harness.store.open_mailbox(ann, 0, None)
+    await harness.store.upkeep.load_resume_info(ann)
 
     plans = [plan for plan in lines["mailbox"].plans if "last_message" in plan]
     assert len(plans) == 2

@@ -30,8 +30,8 @@ _KILL_OTHERS = """
 class ConcurrentClaimers:
     """Takers that go on until every tenth claim was followed by the death of all connections, ten times."""
 
-    def __init__(self, room: DirectoryHarness, owner: Caller) -> None:
-        self._room = room
+    def __init__(self, harness: DirectoryHarness, owner: Caller) -> None:
+        self._room = harness
         self._owner = owner
         self._taken = asyncio.Semaphore(0)
         self._is_over = False
@@ -66,39 +66,39 @@ class ConcurrentClaimers:
 
 
 @pytest.fixture
-async def room(postgres_url: str) -> AsyncIterator[DirectoryHarness]:
-    async with open_directory(postgres_url) as room:
-        yield room
+async def harness(postgres_url: str) -> AsyncIterator[DirectoryHarness]:
+    async with open_directory(postgres_url) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def bo(room: DirectoryHarness) -> Caller:
-    return await room.add_device(await room.add_account())
+async def bo(harness: DirectoryHarness) -> Caller:
+    return await harness.add_device(await harness.add_account())
 
 
-async def test_of_400_takers_100_get_a_key_of_their_own(room: DirectoryHarness, bo: Caller) -> None:
-    await room.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
+async def test_of_400_takers_100_get_a_key_of_their_own(harness: DirectoryHarness, bo: Caller) -> None:
+    await harness.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
 
     # More than this many at once would wait longer for a connection than the node lets anybody wait, on a slow machine.
     gate = asyncio.Semaphore(100)
 
     async def take() -> ClaimResult:
         async with gate:
-            return await room.prekeys.claim(bo.user_id, None, NOBODY)
+            return await harness.prekeys.claim(bo.user_id, None, NOBODY)
 
     claims = await asyncio.gather(*(take() for _ in range(400)))
 
     one_time, pq = claimed_key_ids(claims)
     assert sorted(one_time) == sorted(pq) == list(range(1, 101))
     assert len(claims) == 400
-    assert (await state(room, bo)).last_resort_uses == 300
+    assert (await state(harness, bo)).last_resort_uses == 300
 
 
 async def test_nothing_is_handed_out_twice_while_connections_die_and_keys_are_added(
-    room: DirectoryHarness, bo: Caller, postgres_url: str
+    harness: DirectoryHarness, bo: Caller, postgres_url: str
 ) -> None:
-    await room.prekeys.replace(bo, make_upload(range(1, 51), range(1, 51)), NOON)
-    crowd = ConcurrentClaimers(room, bo)
+    await harness.prekeys.replace(bo, make_upload(range(1, 51), range(1, 51)), NOON)
+    crowd = ConcurrentClaimers(harness, bo)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(20):
@@ -108,7 +108,7 @@ async def test_nothing_is_handed_out_twice_while_connections_die_and_keys_are_ad
 
     claims, died = crowd.claims, crowd.died
     one_time, pq = claimed_key_ids(claims)
-    left = await state(room, bo)
+    left = await state(harness, bo)
     assert died
     assert len(one_time) == len(set(one_time))
     assert len(pq) == len(set(pq))
@@ -116,7 +116,7 @@ async def test_nothing_is_handed_out_twice_while_connections_die_and_keys_are_ad
     assert left.issued_through.one_time >= max(one_time)
 
 
-async def state(room: DirectoryHarness, owner: Caller) -> KeyState:
-    found = await room.prekeys.state(owner.mailbox)
+async def state(harness: DirectoryHarness, owner: Caller) -> KeyState:
+    found = await harness.prekeys.state(owner.mailbox)
     assert found
     return found

@@ -128,6 +128,24 @@ async def test_a_node_that_starts_again_burns_nothing(node_backends: NodeBackend
     assert (second[0], noted) == (first[0] + 1, [])
 
 
+async def test_a_database_that_was_marked_by_a_restore_is_detected_once_and_without_a_marker_file(
+    node_backends: NodeBackends,
+) -> None:
+    async with open_node_server(node_backends) as house:
+        ann, bo = await people(house)
+        await claimed(ann, bo)
+        await TortoiseRestoreMarkers().mark_restored(SystemClock().now())
+    (node_backends.folder / "witness").unlink()
+
+    async with restart_node(house, node_backends, ann, bo) as house:
+        after = await claimed(ann, bo)
+    async with restart_node(house, node_backends, ann, bo) as house:
+        await house.services.claim_ledger.begin_claim()
+        noted = await operator_acts()
+
+    assert (after, noted) == ((None, None), ["restored"])
+
+
 async def test_a_restore_under_a_running_node_is_found_by_the_next_claim(
     postgres_url: str, redis_url: str, tmp_path: Path
 ) -> None:

@@ -152,11 +152,11 @@ def guesses(plain: bytes) -> Iterator[bytes]:
 @pytest.mark.timeout(240)
 async def test_a_copy_of_the_database_names_none_of_a_million_candidates(sqlite_url: str) -> None:
     async with open_stores(sqlite_url) as stores:
-        room = AccountHarness(stores)
+        harness = AccountHarness(stores)
         for last in (123456, 987654):
-            await room.sign_up(number(last).e164)
-            room.clock.advance(seconds=31)
-            await room.request_code(number(last).e164)
+            await harness.sign_up(number(last).e164)
+            harness.clock.advance(seconds=31)
+            await harness.request_code(number(last).e164)
     path = Path(sqlite_url.removeprefix("sqlite://"))
     stolen = {value for value in everything(path) if isinstance(value, (str, bytes))}
     found = {bytes.fromhex(value) for value in stolen if isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)}
@@ -168,7 +168,9 @@ async def test_a_copy_of_the_database_names_none_of_a_million_candidates(sqlite_
     raw = b"".join(each.read_bytes() for each in path.parent.glob("vyry.db*"))
     assert all(form not in raw for form in (b"790123456", b"790987654"))
     # The attack itself works: who has the pepper finds them.
-    assert [last for last in (5, 123456) if bytes.fromhex(room.pepper.hash_number(number(last))) in found] == [123456]
+    assert [last for last in (5, 123456) if bytes.fromhex(harness.pepper.hash_number(number(last))) in found] == [
+        123456
+    ]
 
 
 async def test_a_running_node_changes_over_to_a_new_pepper_and_new_keys(sqlite_url: str, tmp_path: Path) -> None:

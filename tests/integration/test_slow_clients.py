@@ -209,9 +209,10 @@ async def test_a_full_node_says_so_and_when_to_come_again(open_node: Open) -> No
 
     head, _, body = turned_away.partition("\r\n\r\n")
     assert head.startswith("HTTP/1.1 503 ")
-    assert "\r\nRetry-After: 5\r\n" in head
+    seconds = json.loads(body)["retry_after_seconds"]
+    assert f"\r\nRetry-After: {seconds}\r\n" in head
     assert "Server" not in head
-    assert (json.loads(body)["error_code"], json.loads(body)["retry_after_seconds"]) == ("UNAVAILABLE", 5)
+    assert (json.loads(body)["error_code"], 5 <= seconds <= 10) == ("UNAVAILABLE", True)
     assert silent == ""
     assert let_in.startswith("HTTP/1.1 200 ")
 

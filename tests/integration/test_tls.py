@@ -93,7 +93,7 @@ async def test_producer_and_agents_speak_with_kafka_encrypted_and_by_name(
     url = f"{getattr(installation.kafka, kind)}/{topic_prefix}?ca={installation.authority.cert_file}"
 
     async with open_kafka_topic(url) as route:
-        route.mailbags.add(MailboxKey(7))
+        route.topic.add(MailboxKey(7))
         await route.depositor.wait_for({MailboxKey(7)})
 
 

@@ -77,7 +77,7 @@ class DatabaseContactSearch:
 
 @asynccontextmanager
 async def open_contact_search(url: str | None) -> AsyncIterator[ContactSearchHarness]:
-    """A room over that database; without URL in memory."""
+    """A harness over that database; without URL in memory."""
     if url is None:
         yield MemoryContactSearch()
         return

@@ -157,7 +157,7 @@ class DatabaseDirectory:
 
 @asynccontextmanager
 async def open_directory(url: str | None) -> AsyncIterator[DirectoryHarness]:
-    """A room over that database; without URL in memory."""
+    """A harness over that database; without URL in memory."""
     if url is None:
         yield MemoryDirectory()
         return

@@ -123,7 +123,7 @@ def make_approval(link_id: UUID, by: Caller, at: datetime = NOON, most: int = MA
 
 @asynccontextmanager
 async def open_link_harness(url: str | None) -> AsyncIterator[LinkHarness]:
-    """A room over that database; without URL in memory."""
+    """A harness over that database; without URL in memory."""
     async with open_stores(url) as stores:
         if url is not None:
             yield LinkHarness(stores, TortoiseLinks(), TortoisePrekeys())

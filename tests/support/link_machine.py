@@ -47,18 +47,18 @@ class LinkMachine(RuleBasedStateMachine):
     @initialize()
     def set_up(self) -> None:
         self.open_harness = open_link_harness(self.url)
-        self.room: LinkHarness = self.runner.run(self.open_harness.__aenter__())
+        self.harness: LinkHarness = self.runner.run(self.open_harness.__aenter__())
         self.runner.run(self._open_harness())
-        self.plant_bug(self.room)
+        self.plant_bug(self.harness)
 
-    def plant_bug(self, room: LinkHarness) -> None:
+    def plant_bug(self, harness: LinkHarness) -> None:
         """What tests of the machine itself put in the place of good stores."""
 
     async def _open_harness(self) -> None:
-        ann, eve = await self.room.add_owner("a"), await self.room.add_owner("e")
-        made = await self.room.link_device(ann)
-        listing = await self.room.stores.devices.list(made.user_id)
-        tablet = await self.room.find_caller(listing.devices[-1].device)
+        ann, eve = await self.harness.add_owner("a"), await self.harness.add_owner("e")
+        made = await self.harness.link_device(ann)
+        listing = await self.harness.stores.devices.list(made.user_id)
+        tablet = await self.harness.find_caller(listing.devices[-1].device)
         assert tablet
         self.callers = {"ann": ann, "ann's tablet": tablet, "eve": eve}
         self.devices = {ann.user_id: 2, eve.user_id: 1}
@@ -70,7 +70,7 @@ class LinkMachine(RuleBasedStateMachine):
 
     @rule(target=links)
     def request_link(self) -> UUID:
-        link = self.runner.run(self.room.request_link(self.now))
+        link = self.runner.run(self.harness.request_link(self.now))
         self.expected_links[link.link_id] = ExpectedLink(link)
         return link.link_id
 
@@ -84,7 +84,7 @@ class LinkMachine(RuleBasedStateMachine):
         expected = self._expected_refusal(known, caller)
         if expected is None and known.status is not LinkStatus.WAITING:
             expected = AlreadyUsed
-        self._step(self.room.links.scan(make_scan(link_id, caller, self.now)), expected)
+        self._step(self.harness.links.scan(make_scan(link_id, caller, self.now)), expected)
         if expected is None:
             known.status, known.scanned_by = LinkStatus.SCANNED, caller
 
@@ -94,7 +94,7 @@ class LinkMachine(RuleBasedStateMachine):
         expected = self._expected_refusal(known, caller)
         if expected is None:
             expected = self._expected_approval_refusal(known, caller)
-        self._step(self.room.links.approve(make_approval(link_id, caller, self.now, MAX_DEVICES)), expected)
+        self._step(self.harness.links.approve(make_approval(link_id, caller, self.now, MAX_DEVICES)), expected)
         if expected is None:
             known.status = LinkStatus.APPROVED
 
@@ -113,14 +113,14 @@ class LinkMachine(RuleBasedStateMachine):
         expected = self._expected_refusal(known, caller)
         if expected is None and known.status in (LinkStatus.WAITING, LinkStatus.COMPLETED):
             expected = AlreadyUsed
-        self._step(self.room.links.reject(link_id, caller, self.now), expected)
+        self._step(self.harness.links.reject(link_id, caller, self.now), expected)
         if expected is None:
             known.status, known.token = LinkStatus.REJECTED, None
 
     @rule(link_id=links)
     def fetch_token(self, link_id: UUID) -> None:
         known, token = self.expected_links[link_id], uuid4().hex
-        given = self.runner.run(self.room.links.claim_provisioning(link_id, token, self.now))
+        given = self.runner.run(self.harness.links.claim_provisioning(link_id, token, self.now))
         is_due = self._is_open(known) and known.token is None
         assert given == (b"sealed" if is_due else None)
         if is_due:
@@ -129,7 +129,7 @@ class LinkMachine(RuleBasedStateMachine):
     @rule(link_id=links)
     def complete(self, link_id: UUID) -> None:
         known = self.expected_links[link_id]
-        completion = self.room.make_completion(known.token or uuid4().hex, at=self.now, most=MAX_DEVICES)
+        completion = self.harness.make_completion(known.token or uuid4().hex, at=self.now, most=MAX_DEVICES)
         expected: type[VyryError] | None = None
         if known.token is not None and known.status is LinkStatus.COMPLETED:
             expected = AlreadyUsed
@@ -137,7 +137,7 @@ class LinkMachine(RuleBasedStateMachine):
             expected = InvalidToken
         elif known.scanned_by is not None and self.devices[known.scanned_by.user_id] >= MAX_DEVICES:
             expected = DeviceLimit
-        self._step(self.room.links.complete(completion), expected)
+        self._step(self.harness.links.complete(completion), expected)
         if expected is None and known.scanned_by is not None:
             known.status = LinkStatus.COMPLETED
             self.devices[known.scanned_by.user_id] += 1
@@ -146,14 +146,14 @@ class LinkMachine(RuleBasedStateMachine):
     @rule()
     def end_tablet(self) -> None:
         tablet = self.callers["ann's tablet"]
-        self.runner.run(self.room.end_device(tablet))
+        self.runner.run(self.harness.end_device(tablet))
         self.ended.add(tablet.device)
         self.devices[tablet.user_id] -= 1
 
     @invariant()
     def links_stand_as_they_must(self) -> None:
         found = (
-            self.runner.run(self.room.links.load_states(list(self.expected_links), self.now))
+            self.runner.run(self.harness.links.load_states(list(self.expected_links), self.now))
             if self.expected_links
             else {}
         )
@@ -164,7 +164,7 @@ class LinkMachine(RuleBasedStateMachine):
     @invariant()
     def there_are_no_other_devices(self) -> None:
         for user_id, count in getattr(self, "devices", {}).items():
-            assert len(self.runner.run(self.room.device_ids(user_id))) == count <= MAX_DEVICES
+            assert len(self.runner.run(self.harness.device_ids(user_id))) == count <= MAX_DEVICES
 
     def _step(self, step: Awaitable[object], expected: type[VyryError] | None) -> None:
         assert self.runner.run(_refusal(step)) is expected

@@ -67,8 +67,8 @@ class Registry(Protocol):
 class MemoryRegistry:
     """The registry of a memory store."""
 
-    def __init__(self, room: MemoryMailboxes) -> None:
-        self._room = room
+    def __init__(self, harness: MemoryMailboxes) -> None:
+        self._room = harness
 
     async def add_mailbox(self, user: UserId, device: DeviceId, mailbox_id: MailboxId) -> MailboxKey:
         return self._room.add_mailbox(user, device, mailbox_id)
@@ -231,11 +231,11 @@ def open_store(url: str, clock: FakeClock, caps: MailboxCaps) -> AbstractAsyncCo
 
 @asynccontextmanager
 async def open_mail_store(url: str | None, caps: MailboxCaps) -> AsyncIterator[MailStoreHarness]:
-    """A fresh room over the migrated, empty database behind this URL, or over memory."""
+    """A new harness over the migrated, empty database behind this URL, or over memory."""
     clock = FakeClock()
     if url is None:
         store = MemoryMailStore(clock, caps)
-        yield MailStoreHarness("", store, MemoryRegistry(store.room), clock)
+        yield MailStoreHarness("", store, MemoryRegistry(store.state), clock)
         return
     async with open_database(url), open_store(url, clock, caps) as opened:
         yield MailStoreHarness(url, opened, RowRegistry(), clock)

@@ -70,7 +70,7 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @initialize()
     def set_up(self) -> None:
-        self.room = self.run_async(self.stack.enter_async_context(self._open_harness()))
+        self.harness = self.run_async(self.stack.enter_async_context(self._open_harness()))
         self.devices = [self.run_async(self._device()) for _ in range(MAILBOX_COUNT)]
 
     @asynccontextmanager
@@ -78,7 +78,7 @@ class MailboxMachine(RuleBasedStateMachine):
         clock = FakeClock()
         if self.url is None:
             store = self.memory_store_class(clock, CAPS)
-            yield MailStoreHarness("", store, MemoryRegistry(store.room), clock)
+            yield MailStoreHarness("", store, MemoryRegistry(store.state), clock)
             return
         async with open_database(self.url):
             opened = await self.connection.enter_async_context(open_store(self.url, clock, CAPS))
@@ -87,8 +87,8 @@ class MailboxMachine(RuleBasedStateMachine):
 
     async def _device(self) -> ModelReader:
         owner = UserId(uuid4())
-        key = await self.room.add_mailbox(owner)
-        return ModelReader(key, self.room.mailbox_ids[key], owner)
+        key = await self.harness.add_mailbox(owner)
+        return ModelReader(key, self.harness.mailbox_ids[key], owner)
 
     def make_send(self, boxes: set[int], sender: int, lane: Lane, lifetime: timedelta) -> Message:
         keys = [self.devices[n].key for n in sorted(boxes)]
@@ -97,12 +97,12 @@ class MailboxMachine(RuleBasedStateMachine):
             text=uuid4().bytes,
             sender=self.devices[sender].key,
             lane=lane,
-            at=self.room.clock.now(),
+            at=self.harness.clock.now(),
             lifetime=lifetime,
         )
 
     async def send(self, sends: list[Send]) -> None:
-        outcomes = await self.room.store.post([send.message for send in sends], Preconditions())
+        outcomes = await self.harness.store.post([send.message for send in sends], Preconditions())
         assert not isinstance(outcomes, Outdated)
         for send, outcome in zip(sends, outcomes, strict=True):
             send.record_outcome(outcome, self.next_tick())
@@ -124,14 +124,14 @@ class MailboxMachine(RuleBasedStateMachine):
         async def cut() -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(0):
-                    await self.room.store.post(messages, Preconditions())
+                    await self.harness.store.post(messages, Preconditions())
 
         self.run_async(cut())
 
     @rule(boxes=mailbox_index_sets, sender=mailbox_indexes)
     def post_with_a_stale_guard(self, boxes: set[int], sender: int) -> None:
         message = self.make_send(boxes, sender, Lane.MAIL, timedelta(days=1))
-        answer = self.run_async(self.room.store.post([message], Preconditions({UserId(uuid4()): 1})))
+        answer = self.run_async(self.harness.store.post([message], Preconditions({UserId(uuid4()): 1})))
         assert isinstance(answer, Outdated), "L2: a stale guard was ignored"
         self.refused.append(message)
 
@@ -147,7 +147,7 @@ class MailboxMachine(RuleBasedStateMachine):
         if send.outcome is None or not any(send.outcome.numbers):
             return
         other = send.message._replace(fingerprint=sha256(b"other").digest())
-        outcomes = self.run_async(self.room.store.post([other], Preconditions()))
+        outcomes = self.run_async(self.harness.store.post([other], Preconditions()))
         assert not isinstance(outcomes, Outdated)
         send.record_outcome(outcomes[0], self.next_tick())
 
@@ -174,35 +174,35 @@ class MailboxMachine(RuleBasedStateMachine):
 
     async def count_in_lane(self, device: ModelReader, lane: Lane) -> int:
         """How much there is in this lane, or was."""
-        await self.room.store.deposit([device.key])
-        entries = await self.room.numbered_entries(device.key)
+        await self.harness.store.deposit([device.key])
+        entries = await self.harness.numbered_entries(device.key)
         return sum(entry.packed is None or Envelope.unpack(entry.packed).lane == lane for entry in entries)
 
     async def sender_account(self, device: ModelReader, *, is_friend: bool) -> UUID:
         account = uuid4()
         if is_friend:
-            await self.room.registry.befriend(device.owner, account)
+            await self.harness.registry.befriend(device.owner, account)
         return account
 
     async def accepts_one_more(self, device: ModelReader, lane: Lane, account: UUID) -> bool:
         """Whether a post of this account for this device was taken; it is numbered then."""
-        message = make_message(device.key, text=uuid4().bytes, lane=lane, at=self.room.clock.now())
+        message = make_message(device.key, text=uuid4().bytes, lane=lane, at=self.harness.clock.now())
         send = Send(message._replace(quota_owner=account), self.next_tick())
         self.flood_sends.append(send)
         await self.send([send])
-        await self.room.store.deposit([device.key])
+        await self.harness.store.deposit([device.key])
         return send.number_for(device.key) is not None
 
     @rule(boxes=mailbox_index_sets)
     def deposit(self, boxes: set[int]) -> None:
-        self.run_async(self.room.store.deposit([self.devices[n].key for n in boxes]))
+        self.run_async(self.harness.store.deposit([self.devices[n].key for n in boxes]))
 
     @rule(written=message_lists, boxes=mailbox_index_sets, reader=mailbox_indexes)
     def do_all_at_once(
         self, written: list[tuple[set[int], int, Lane, timedelta]], boxes: set[int], reader: int
     ) -> None:
         keys, device = [self.devices[n].key for n in boxes], self.devices[reader]
-        after, store = device.seq, self.room.store
+        after, store = device.seq, self.harness.store
 
         async def main() -> None:
             entries, *_ = await asyncio.gather(
@@ -211,7 +211,7 @@ class MailboxMachine(RuleBasedStateMachine):
                 store.deposit(keys),
                 store.deposit(keys[::-1]),
             )
-            device.record_page(entries, after, self.room.clock.now())
+            device.record_page(entries, after, self.harness.clock.now())
 
         self.run_async(main())
 
@@ -222,11 +222,11 @@ class MailboxMachine(RuleBasedStateMachine):
         async def main() -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(0):
-                    await self.room.store.deposit([self.devices[n].key for n in lost])
+                    await self.harness.store.deposit([self.devices[n].key for n in lost])
             if self.url is not None:
                 await self.connection.aclose()
-                opened = open_store(self.url, self.room.clock, CAPS)
-                self.room.store = await self.connection.enter_async_context(opened)
+                opened = open_store(self.url, self.harness.clock, CAPS)
+                self.harness.store = await self.connection.enter_async_context(opened)
 
         self.run_async(main())
 
@@ -241,15 +241,15 @@ class MailboxMachine(RuleBasedStateMachine):
         self.collect_page(device, max(0, device.seq - back), 100, 10_000)
 
     def collect_page(self, device: ModelReader, after: int, entries: int, size: int) -> int:
-        found = self.run_async(self.room.store.collect([CollectRequest(device.key, after, entries, size)]))
-        device.record_page(found, after, self.room.clock.now())
+        found = self.run_async(self.harness.store.collect([CollectRequest(device.key, after, entries, size)]))
+        device.record_page(found, after, self.harness.clock.now())
         return len(found)
 
     @rule(reader=mailbox_indexes, short=st.integers(0, 3))
     def acknowledge(self, reader: int, short: int) -> None:
         device = self.devices[reader]
         seq = max(device.seq - short, device.acknowledged)
-        cursor = self.run_async(self.room.acknowledge(device.key, seq, device.head_at(seq), sent=device.seq))
+        cursor = self.run_async(self.harness.acknowledge(device.key, seq, device.head_at(seq), sent=device.seq))
         assert cursor is not None, "L9: a right point was refused"
         assert (cursor.seq, cursor.head) == (seq, device.head_at(seq)), "L9: another point was acknowledged"
         device.acknowledged = seq
@@ -258,15 +258,15 @@ class MailboxMachine(RuleBasedStateMachine):
     def acknowledge_too_far(self, reader: int, beyond: int) -> None:
         """Beyond what was shown, with the last head it knows."""
         device = self.devices[reader]
-        cursor = self.run_async(self.room.acknowledge(device.key, device.seq + beyond, device.head_at(device.seq)))
+        cursor = self.run_async(self.harness.acknowledge(device.key, device.seq + beyond, device.head_at(device.seq)))
         assert cursor is None, "L10: a point beyond what was sent was accepted"
 
     @rule(reader=mailbox_indexes)
     def acknowledge_what_was_not_sent(self, reader: int) -> None:
         """A right point of the mailbox, but this connection was never sent it."""
         device = self.devices[reader]
-        for entry in self.run_async(self.room.numbered_entries(device.key, device.seq)):
-            cursor = self.run_async(self.room.acknowledge(device.key, entry.seq, entry.head, sent=device.seq))
+        for entry in self.run_async(self.harness.numbered_entries(device.key, device.seq)):
+            cursor = self.run_async(self.harness.acknowledge(device.key, entry.seq, entry.head, sent=device.seq))
             assert cursor is None, "L10: a point that was never sent was accepted"
 
     @rule(reader=mailbox_indexes, back=st.integers(0, 6))
@@ -274,7 +274,7 @@ class MailboxMachine(RuleBasedStateMachine):
         device = self.devices[reader]
         after = max(0, device.seq - back)
         try:
-            state = self.run_async(self.room.store.open_mailbox(device.key, after, device.head_at(after))).state
+            state = self.run_async(self.harness.store.open_mailbox(device.key, after, device.head_at(after))).state
         except StaleHead:
             assert after < device.acknowledged, "L4: a right resume point was refused"
         else:
@@ -285,21 +285,21 @@ class MailboxMachine(RuleBasedStateMachine):
     def acknowledge_with_a_wrong_head(self, reader: int, back: int) -> None:
         device = self.devices[reader]
         seq = device.seq - back
-        cursor = self.run_async(self.room.acknowledge(device.key, max(seq, 0), bytes(32)))
+        cursor = self.run_async(self.harness.acknowledge(device.key, max(seq, 0), bytes(32)))
         assert (cursor is None) == (seq > device.acknowledged), "L10: a wrong head was accepted"
 
     @rule(reader=mailbox_indexes, back=st.integers(0, 3))
     def park(self, reader: int, back: int) -> None:
         device = self.devices[reader]
         seq = device.seq - back
-        is_parked = self.run_async(self.room.store.discard(device.key, seq))
+        is_parked = self.run_async(self.harness.store.discard(device.key, seq))
         assert is_parked == (seq > device.acknowledged), "L9: an entry was parked that is not there, or the reverse"
         device.parked.add(seq)
 
     @rule(seconds=st.sampled_from([1, 29, 31]), limit=st.integers(1, 3))
     def expire(self, seconds: int, limit: int) -> None:
-        self.room.clock.advance(seconds=seconds)
-        self.run_async(self.room.upkeep.expire(self.room.clock.now(), limit))
+        self.harness.clock.advance(seconds=seconds)
+        self.run_async(self.harness.upkeep.expire(self.harness.clock.now(), limit))
 
     @invariant()
     def the_point_moves_only_by_right_acknowledgements(self) -> None:
@@ -309,7 +309,7 @@ class MailboxMachine(RuleBasedStateMachine):
         ]
         states = {
             state.mailbox: state
-            for state in self.run_async(self.room.store.load_states([each.mailbox for each in points]))
+            for state in self.run_async(self.harness.store.load_states([each.mailbox for each in points]))
         }
         for point in points:
             cursor = states[point.mailbox].acknowledged
@@ -327,7 +327,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def recover_and_audit(self) -> None:
         for send in self.all_sends():
             self.run_async(self.send([send]))
-        self.run_async(self.room.store.deposit([device.key for device in self.devices]))
+        self.run_async(self.harness.store.deposit([device.key for device in self.devices]))
         for device in self.devices:
             while self.collect_page(device, device.seq, 100, 10_000):
                 pass

@@ -97,7 +97,7 @@ class NodeServer:
 
 @asynccontextmanager
 async def open_node_server(place: NodeBackends, pace: SocketTimeouts = SOCKET_TIMEOUTS) -> AsyncIterator[NodeServer]:
-    """Open a node there, with somebody who sorts its mailbags."""
+    """Open a node there, with a task that deposits its work records."""
     codes = place.folder / "codes"
     names = {
         "VYRY_DATA_DIR": str(place.folder),
@@ -113,19 +113,19 @@ async def open_node_server(place: NodeBackends, pace: SocketTimeouts = SOCKET_TI
         settings = settings.model_copy(update={"redis_url": SecretStr(place.redis)})
     async with open_services(settings, Role.START) as services:
         app = build_app(settings, services, pace)
-        sorting = asyncio.create_task(_deposit_work_records(services))
+        depositing = asyncio.create_task(_deposit_work_records(services))
         async with serve_app(app, "127.0.0.1", 0) as port, aiohttp.ClientSession() as http:
             yield NodeServer(NodeClient(http, f"http://127.0.0.1:{port}", codes), settings, services, app)
-        sorting.cancel()
+        depositing.cancel()
 
 
 async def _deposit_work_records(services: Services) -> None:
     """What the mailbox agent does, without Faust."""
     assert isinstance(services.work_topic, InProcessWorkTopic)
     while True:
-        for bags in (await services.work_topic.receive()).values():
-            for bag in bags:
-                services.depositor.add(unpack(bag))
+        for records in (await services.work_topic.receive()).values():
+            for record in records:
+                services.depositor.add(unpack(record))
 
 
 async def wait_until(claim: Callable[[], bool]) -> None:

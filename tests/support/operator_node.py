@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from tests.support.cli_runner import CliResult
+from tests.support.cli_runner import CliResult, TtyInput
 from vyry.cli.main import main
 
 
@@ -22,8 +22,9 @@ class OperatorNode:
     data_dir: Path
     variables: Mapping[str, str]
 
-    def run(self, *words: str | Path) -> CliResult:
-        """One command to its end, without a terminal."""
+    def run(self, *words: str | Path, typed: str = "") -> CliResult:
+        """One command to its end; without a terminal unless something is typed."""
+        stream = (TtyInput if typed else io.TextIOWrapper)(io.BytesIO(typed.encode()), "utf-8")
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.data_dir),
@@ -37,7 +38,7 @@ class OperatorNode:
         try:
             with (
                 patch.dict("os.environ", environment, clear=True),
-                patch("sys.stdin", io.TextIOWrapper(io.BytesIO())),
+                patch("sys.stdin", stream),
                 redirect_stdout(said),
                 redirect_stderr(complained),
             ):

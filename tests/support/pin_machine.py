@@ -45,11 +45,11 @@ class PinMachine(RuleBasedStateMachine):
     @initialize()
     def set_up(self) -> None:
         stores: AccountStores = self.run_async(self.stack.enter_async_context(open_stores(None)))
-        self.room = AccountHarness(stores)
+        self.harness = AccountHarness(stores)
         self.caller: Caller = self.run_async(
-            self.room.sessions.authenticate(self.run_async(self.room.sign_up()).tokens.access)
+            self.harness.sessions.authenticate(self.run_async(self.harness.sign_up()).tokens.access)
         )
-        self.seen = self.room.clock.now().date()
+        self.seen = self.harness.clock.now().date()
 
     def teardown(self) -> None:
         self.run_async(self.stack.aclose())
@@ -57,7 +57,7 @@ class PinMachine(RuleBasedStateMachine):
 
     def expected_result(self, pin: str) -> type[VyryError] | None:
         """What the model says to this PIN; the try is counted."""
-        now = self.room.clock.now()
+        now = self.harness.clock.now()
         if self.locked_until is not None and self.locked_until > now:
             return PinLocked
         if self.locked_until is not None:
@@ -87,12 +87,12 @@ class PinMachine(RuleBasedStateMachine):
     @rule(pin=PINS, times=st.integers(1, 11))
     def verify_pin(self, pin: str, times: int) -> None:
         for _ in range(times):
-            outcome = self.run_async(self.room.own_pin.verify(self.caller, pin))
+            outcome = self.run_async(self.harness.own_pin.verify(self.caller, pin))
             assert outcome == (InvalidPin if self.pin is None else self.expected_result(pin))
 
     @rule(pin=PINS, current=PINS, lock=LOCK_CHOICES)
     def set_pin(self, pin: str, current: str, lock: bool | None) -> None:
-        outcome = self.run_async(self.room.own_pin.set(self.caller, PinUpdate(pin, current, lock)))
+        outcome = self.run_async(self.harness.own_pin.set(self.caller, PinUpdate(pin, current, lock)))
         refused = self.expected_result(current) if self.pin is not None else None
         assert refused is None or outcome is refused
         if refused is None:
@@ -102,7 +102,7 @@ class PinMachine(RuleBasedStateMachine):
 
     @rule(pin=PINS)
     def remove_pin(self, pin: str) -> None:
-        outcome = self.run_async(self.room.own_pin.remove(self.caller, pin))
+        outcome = self.run_async(self.harness.own_pin.remove(self.caller, pin))
         refused = self.expected_result(pin) if self.pin is not None else InvalidPin
         assert refused is None or outcome is refused
         if refused is None:
@@ -113,7 +113,7 @@ class PinMachine(RuleBasedStateMachine):
     def reset_pin(self, pin: str) -> None:
         challenge = self.request_code(Purpose.PIN_RESET)
         self.run_async(
-            self.room.own_pin.reset(self.caller, PinReset(challenge, self.room.otp_sender.sent[-1].otp, pin))
+            self.harness.own_pin.reset(self.caller, PinReset(challenge, self.harness.otp_sender.sent[-1].otp, pin))
         )
         self.is_lock = self.is_lock and self.pin is not None
         self.pin = pin
@@ -121,23 +121,23 @@ class PinMachine(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([1, 23, 24, 100, 24 * 8]))
     def pass_hours(self, hours: int) -> None:
-        self.room.clock.advance(hours=hours)
+        self.harness.clock.advance(hours=hours)
 
     @rule()
     def use_device(self) -> None:
         """The owner's device is used."""
-        self.run_async(self.room.sessions.check_still_valid(self.caller))
-        self.run_async(self.room.standings.get(self.caller.device))
-        self.seen = self.room.clock.now().date()
+        self.run_async(self.harness.sessions.check_still_valid(self.caller))
+        self.run_async(self.harness.standings.get(self.caller.device))
+        self.seen = self.harness.clock.now().date()
 
     @rule()
     def prove_number(self) -> None:
         """Somebody proves the number."""
         challenge = self.request_code(Purpose.LOGIN)
-        verified = self.room.registration.verify_otp(
-            challenge, self.room.otp_sender.sent[-1].otp, "phone", Platform.CLI
+        verified = self.harness.registration.verify_otp(
+            challenge, self.harness.otp_sender.sent[-1].otp, "phone", Platform.CLI
         )
-        made, now = self.run_async(verified), self.room.clock.now()
+        made, now = self.run_async(verified), self.harness.clock.now()
         if self.is_locked():
             assert isinstance(made, PinChallenge)
             self.waiting[made.token] = now + timedelta(minutes=10)
@@ -151,8 +151,8 @@ class PinMachine(RuleBasedStateMachine):
     @rule(pin=PINS, data=st.data())
     def unlock(self, pin: str, data: st.DataObject) -> None:
         token = data.draw(st.sampled_from(["invented", *self.waiting]))
-        made = self.run_async(self.room.registration.unlock(token, pin, "phone", Platform.CLI))
-        if self.waiting.get(token, self.room.clock.now()) <= self.room.clock.now():
+        made = self.run_async(self.harness.registration.unlock(token, pin, "phone", Platform.CLI))
+        if self.waiting.get(token, self.harness.clock.now()) <= self.harness.clock.now():
             assert made is InvalidToken
             return
         refused = self.expected_lock_result(pin) if self.is_locked() else None
@@ -164,24 +164,24 @@ class PinMachine(RuleBasedStateMachine):
     def owner_view_equals_model(self) -> None:
         if self.pin is None or not hasattr(self, "caller"):
             return
-        standing = self.run_async(self.room.own_pin.status(self.caller))
-        is_over = self.locked_until is not None and self.locked_until <= self.room.clock.now()
+        standing = self.run_async(self.harness.own_pin.status(self.caller))
+        is_over = self.locked_until is not None and self.locked_until <= self.harness.clock.now()
         left = 10 if is_over else 10 - self.misses
         assert (standing.is_set, standing.registration_lock) == (True, self.is_lock)
         assert (standing.attempts_remaining, standing.locked_until) == (left, None if is_over else self.locked_until)
 
     def is_locked(self) -> bool:
         """Whether the model asks a new sign-up for the PIN."""
-        age = self.room.clock.now().date() - self.seen
+        age = self.harness.clock.now().date() - self.seen
         return self.pin is not None and self.is_lock and age <= timedelta(days=7)
 
     def request_code(self, purpose: Purpose) -> Any:
         """A challenge to a number that waited longer than any limit."""
-        self.room.clock.advance(minutes=150)
-        return self.run_async(self.room.request_code(NUMBER, purpose))
+        self.harness.clock.advance(minutes=150)
+        return self.run_async(self.harness.request_code(NUMBER, purpose))
 
     def record_sign_up(self, made: NewSession) -> None:
         """The model after a sign-up: a new device, and whoever waited at the lock waits in vain."""
-        self.caller = self.run_async(self.room.sessions.authenticate(made.tokens.access))
+        self.caller = self.run_async(self.harness.sessions.authenticate(made.tokens.access))
         self.waiting.clear()
-        self.seen = self.room.clock.now().date()
+        self.seen = self.harness.clock.now().date()

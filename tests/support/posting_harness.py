@@ -25,10 +25,10 @@ class RecordingRouter:
     """Records the mailboxes that the router passes on, in the roles of work topic and depositor."""
 
     def __init__(self) -> None:
-        self.bagged: list[MailboxKey] = []
+        self.added: list[MailboxKey] = []
 
     def add(self, mailboxes: Any) -> Any:
-        self.bagged.append(mailboxes)
+        self.added.append(mailboxes)
         return True
 
 
@@ -54,27 +54,27 @@ class PostingHarness(MemoryConversations):
     def add_device(self, user: UserId, number: int) -> MailboxKey:
         """One more device with keys: the epoch rises."""
         old = self.people[user]
-        box = self.store.room.add_mailbox(user, DeviceId(number))
+        box = self.store.state.add_mailbox(user, DeviceId(number))
         self._set_device_list(user, {**old.devices, DeviceId(number): ListedDevice(number * 10, box)})
         return box
 
     def end_device(self, user: UserId, number: int) -> None:
         """The device has ended: the epoch rises."""
         devices = dict(self.people[user].devices)
-        self.store.room.end_mailbox(devices.pop(DeviceId(number)).mailbox)
+        self.store.state.end_mailbox(devices.pop(DeviceId(number)).mailbox)
         self._set_device_list(user, devices)
 
     def _set_device_list(self, user: UserId, devices: Mapping[DeviceId, ListedDevice]) -> None:
         epoch = self.people[user].epoch + 1
         self.people[user] = Recipient(user, epoch, devices)
-        self.store.room.set_epoch(user, epoch)
+        self.store.state.set_epoch(user, epoch)
 
     def add_conversation(self, *members: UserId) -> ConversationId:
         """A new conversation of these."""
         key = ConversationId(new_id())
         people = {user: Member(Role.MEMBER, NOON) for user in members}
         self.circles[key] = Conversation(key, ConversationKind.GROUP, people, 1, None, None, NOON, NOON)
-        self.store.room.set_version(key, 1)
+        self.store.state.set_version(key, 1)
         return key
 
     def change_members(self, key: ConversationId, *members: UserId) -> None:
@@ -82,7 +82,7 @@ class PostingHarness(MemoryConversations):
         version = self.circles[key].version + 1
         people = {user: Member(Role.MEMBER, NOON) for user in members}
         self.circles[key] = replace(self.circles[key], members=people, version=version)
-        self.store.room.set_version(key, version)
+        self.store.state.set_version(key, version)
 
     def sender_of(self, user: UserId, number: int = 1) -> Sender:
         """This device as it posts."""
@@ -105,21 +105,21 @@ class PostingHarness(MemoryConversations):
 
 
 @asynccontextmanager
-async def open_posting(town: PostingHarness, store: Any = None) -> AsyncIterator[Posting]:
+async def open_posting(directory: PostingHarness, store: Any = None) -> AsyncIterator[Posting]:
     """A running posting service of this harness; `store` replaces its mail store."""
     routed = RecordingRouter()
-    office = Posting(
-        store or town.store,
-        device_lists=CachedDeviceLists(town),
-        conversations=CachedConversations(town),
-        conversation_store=town,
-        receipts=MemoryReceipts(town.ties),
+    posting = Posting(
+        store or directory.store,
+        device_lists=CachedDeviceLists(directory),
+        conversations=CachedConversations(directory),
+        conversation_store=directory,
+        receipts=MemoryReceipts(directory.ties),
         router=Router(routed, depositor=routed, sockets=NodeSockets()),
-        clock=town.clock,
+        clock=directory.clock,
     )
-    work = asyncio.create_task(office.run())
+    work = asyncio.create_task(posting.run())
     try:
-        yield office
+        yield posting
     finally:
         work.cancel()
 

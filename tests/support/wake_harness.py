@@ -96,6 +96,6 @@ def _shift(url: str, column: str, seconds: float) -> str:
 async def open_wake_harness(mail: MailStoreHarness) -> AsyncIterator[WakeHarness]:
     """The wake store that goes with this mail store."""
     if isinstance(mail.store, MemoryMailStore):
-        yield WakeHarness(mail, MemoryWakeups(mail.store.room))
+        yield WakeHarness(mail, MemoryWakeups(mail.store.state))
     else:
         yield WakeHarness(mail, TortoiseWakeups())

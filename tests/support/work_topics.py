@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Never
 
-from agents.app import GroupMember, kafka_app
+import faust
+
+from agents.app import GroupMember, build_when_topic_exists, kafka_app
 from agents.progress import Progress
-from agents.worker import build_when_reachable, keep_running
+from agents.running import keep_running
 from vyry.clock import SystemClock
 from vyry.kafka.assignor import WorkerAssignor
 from vyry.kafka.topic import ensure_topic
@@ -41,7 +43,7 @@ class RecordingDepositor:
 
 @dataclass
 class WorkTopicSetup:
-    mailbags: WorkTopic
+    topic: WorkTopic
     depositor: RecordingDepositor
 
 
@@ -65,24 +67,29 @@ async def run_agents(
     depositor: DepositQueue,
     name: str,
     on_assigned: Callable[[Collection[int]], None] = lambda _: None,
+    *,
+    on_app: Callable[[faust.App | None], None] = lambda _: None,
+    assignor: WorkerAssignor | None = None,
 ) -> Never:
     """The mailbox agents of a worker of this name."""
     meter = PartitionMeter(SystemClock())
-    member = GroupMember(name=name, assignor=WorkerAssignor(name), on_revoked=lambda: None, on_assigned=on_assigned)
-    factory = build_when_reachable(url, lambda: kafka_app(url, depositor, meter, member))
-    await keep_running(factory, OutageTracker("agents"), Progress(meter))
+    member = GroupMember(
+        name=name, assignor=assignor or WorkerAssignor(name), on_revoked=lambda: None, on_assigned=on_assigned
+    )
+    factory = build_when_topic_exists(url, lambda: kafka_app(url, depositor, meter, member))
+    await keep_running(factory, OutageTracker("agents"), Progress(meter), on_app)
 
 
 @asynccontextmanager
 async def open_kafka_topic(url: str) -> AsyncIterator[WorkTopicSetup]:
-    """The way over the brokers of this URL, open for bags."""
+    """The way over the brokers of this URL, open for work records."""
     fed = RecordingDepositor()
     await ensure_topic(url, partitions=3)
-    bags = KafkaWorkTopic(url, no_map)
-    async with run_tasks(bags.run(), run_agents(url, fed, "ann")):
+    topic = KafkaWorkTopic(url, no_map)
+    async with run_tasks(topic.run(), run_agents(url, fed, "ann")):
         # A new group hears what comes after its first fetch: knock until it opens.
         async with asyncio.timeout(40):
             while not fed.mailboxes:
-                bags.add(MailboxKey(999))
+                topic.add(MailboxKey(999))
                 await asyncio.sleep(0.05)
-        yield WorkTopicSetup(bags, fed)
+        yield WorkTopicSetup(topic, fed)

@@ -3,69 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from vyry import limits
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.pin import Pins
 from vyry.accounts.usernames import Usernames
 from vyry.kernel.ids import UserId
-from vyry.limits import (
-    CALL,
-    CLAIM_ALL,
-    CLAIM_OTHERS,
-    CLAIM_STRANGERS,
-    CONVERSATION_CHANGES,
-    DEVICE_REQUESTS,
-    EXPORT,
-    GROUP_MEMBERS,
-    GROUPS,
-    KEYS,
-    LINK_SESSIONS,
-    LOOKUP,
-    NEW_CONTACTS,
-    PIN_CHECKS,
-    PIN_TRIES,
-    POST,
-    POST_BYTES,
-    REQUESTS,
-    SEARCH,
-    SIGNAL,
-    UPLOAD,
-    UPLOAD_BYTES,
-    USERNAMES,
-    Grant,
-    Quota,
-    QuotaReader,
-    network_key,
-    network_prefix,
-    unused_grants,
-)
+from vyry.limits import Grant, Quota, QuotaReader, network_key, network_prefix, unused_grants
 from vyry.local_limits import BucketLimiter
 
 
-#: The quotas that all nodes share; counted by account, unless `_read_shared` has another subject.
-SHARED: Final = (
-    PIN_CHECKS,
-    KEYS,
-    CLAIM_ALL,
-    CLAIM_OTHERS,
-    CLAIM_STRANGERS,
-    LINK_SESSIONS,
-    POST,
-    POST_BYTES,
-    NEW_CONTACTS,
-    GROUPS,
-    GROUP_MEMBERS,
-    CONVERSATION_CHANGES,
-    LOOKUP,
-    SEARCH,
-    UPLOAD,
-    UPLOAD_BYTES,
-    EXPORT,
-    CALL,
-    SIGNAL,
-    REQUESTS,
-    DEVICE_REQUESTS,
+#: Counted in the database, by the count of open sockets, or with a subject that is no account.
+_COUNTED_ELSEWHERE: Final = (
+    *(limits.OTP_NUMBER, limits.OTP_TOTAL, limits.OTP_NETWORK, limits.OTP_GUESSES, limits.PIN_TRIES, limits.USERNAMES),
+    *(limits.CLAIM_TARGET, limits.FRAMES, limits.SOCKETS_ACCOUNT, limits.SOCKETS_ADDRESS),
 )
+#: The quotas that all nodes share; counted by account, unless `_read_shared` has another subject.
+SHARED: Final = tuple(quota for quota in limits.QUOTAS.values() if quota not in _COUNTED_ELSEWHERE)
 
 
 class SocketCounter(Protocol):
@@ -108,10 +62,10 @@ class RemainingQuotas:
         found = {name: unused_grants(quota) for name, quota in self._quotas.items()}
         found |= await self._read_shared(caller, address)
         found |= await self._read_codes(caller, address)
-        tries = self._quotas[PIN_TRIES.name].windows[0]
+        tries = self._quotas[limits.PIN_TRIES.name].windows[0]
         left = await self._pins.tries_left(caller.user_id)
-        found[PIN_TRIES.name] = (Grant(tries.limit, left, 0, tries.seconds),)
-        found[USERNAMES.name] = (await self._usernames.remaining(caller.user_id),)
+        found[limits.PIN_TRIES.name] = (Grant(tries.limit, left, 0, tries.seconds),)
+        found[limits.USERNAMES.name] = (await self._usernames.remaining(caller.user_id),)
         for name, grant in await self._sockets.remaining(caller.user_id, address):
             found[name] = (grant,)
         return [(name, grant) for name, grants in found.items() for grant in grants]
@@ -119,11 +73,22 @@ class RemainingQuotas:
     async def _read_shared(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
         account = str(caller.user_id)
         device = str(caller.device)
-        subjects = {LINK_SESSIONS.name: network_key(address), SIGNAL.name: device, DEVICE_REQUESTS.name: device}
+        subjects = {
+            limits.LINK_SESSIONS.name: network_key(address),
+            limits.SIGNAL.name: device,
+            limits.DEVICE_REQUESTS.name: device,
+        }
         queries = [(self._quotas[quota.name], subjects.get(quota.name, account)) for quota in SHARED]
         remaining = await self._shared.peek(queries)
         found = {quota.name: grants for (quota, _), grants in zip(queries, remaining, strict=True)}
-        for quota in (PIN_CHECKS, REQUESTS, DEVICE_REQUESTS, POST, POST_BYTES, SIGNAL):
+        for quota in (
+            limits.PIN_CHECKS,
+            limits.REQUESTS,
+            limits.DEVICE_REQUESTS,
+            limits.POST,
+            limits.POST_BYTES,
+            limits.SIGNAL,
+        ):
             # The other nodes do not know yet what this node granted a moment ago.
             here = self._buckets.peek(quota, subjects.get(quota.name, account))
             found[quota.name] = (min(here, *found[quota.name], key=lambda grant: grant.remaining),)

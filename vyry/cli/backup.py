@@ -121,19 +121,13 @@ def backup(
     seal = _seal(public_key, passphrase_file)
     installation = contents.installation(settings)
 
-    async def work(report: Report) -> Contents:
-        return await make_backup(installation, target, seal, replaces=force, now=now, report=report)
-
-    made = run_with_progress(work)
+    made = run_with_progress(
+        lambda report: make_backup(installation, target, seal, replaces=force, now=now, report=report)
+    )
     size = target.stat().st_size
     if installation.url is not None:
         write_audit_entry(installation.url, by.audit_entry("backup", details=f"{size} bytes, {_describe(made)}"))
     _print_contents(made, target, size, as_json=as_json, word="backed up to")
-    if made.missing_parts:
-        print(
-            f"vyry: {made.missing_parts} parts of attachments are in the database and not in the attachment store.",
-            file=sys.stderr,
-        )
     return 0
 
 
@@ -260,9 +254,14 @@ def _describe(contents: Contents) -> str:
 
 def _print_contents(contents: Contents, file: Path, size: int, *, as_json: bool, word: str) -> None:
     about = contents.about
+    if missing := contents.missing_parts:
+        print(
+            f"vyry: {missing} parts of attachments are in the database and not in the attachment store.",
+            file=sys.stderr,
+        )
     if not as_json:
         print(
-            f"{word} {file}: {size} bytes; made {_format(about.created_at)} by Vyry {about.version}; {_describe(contents)}"
+            f"{word} {file}: {size} bytes; made {format_moment(about.created_at)} by Vyry {about.version}; {_describe(contents)}"
         )
         return
     found = {
@@ -281,5 +280,6 @@ def _print_contents(contents: Contents, file: Path, size: int, *, as_json: bool,
     print(json.dumps(found))
 
 
-def _format(moment: datetime) -> str:
+def format_moment(moment: datetime) -> str:
+    """The moment as people read it."""
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -63,6 +63,14 @@ def explain(device: FreeText, *, ids: Flag = False, as_json: JsonFlag = False) -
     return 0
 
 
+async def explain_device(device: str, settings: Settings) -> str:
+    """What `explain` prints, without ids; the database is open. Raises CommandError, Unavailable."""
+    box = await _load(device, settings)
+    redis_url = settings.redis_url.get_secret_value() if settings.redis_url else None
+    socket, now = await find_socket(redis_url, box.device.mailbox), SystemClock().now()
+    return format_mailbox(box, socket, explain_mailbox(box, socket, now), now=now, with_ids=False)
+
+
 @app.command
 def drop(device: FreeText, *, seq: str, notices: Flag = False, by: ConfirmedOperator) -> int:
     """Drop entries of a mailbox: the device gets a numbered loss of the reason `operator`, and the senders see `dropped`.

@@ -54,7 +54,7 @@ COMMANDS = {
     "push": ("push:app", "Explain the pushes of a device, or send it a test push."),
     "announce": (
         "announce:announce",
-        "Send a text to all devices, as a message of the operator. Paced, and resumable.",
+        "Send a text to all devices, as a message of the operator. It is not encrypted.",
     ),
     "sms": ("sms:app", "Show what one-time codes cost, and what may still be spent."),
     "client": ("client.app:app", "Chat from the terminal, end-to-end encrypted. The keys stay in the profile."),

@@ -1,36 +1,27 @@
 """The commands of `vyry partitions` that plan moves, apply and abort plans, and pin partitions."""
 
 import json
-import logging
 import sys
-from collections.abc import Callable, Coroutine
-from dataclasses import replace
-from typing import TypeVar
+from collections.abc import Callable
 
 from cyclopts import App
 
 from vyry.cli.command_line import Flag, FreeText, JsonFlag
-from vyry.cli.errors import CommandError, RefusedByState, UsageError
-from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
+from vyry.cli.errors import UsageError
+from vyry.cli.operator import CURRENT_OPERATOR, Operator
+from vyry.cli.partition_cluster import require_cluster, require_topic, run_in_cluster
 from vyry.cli.partitions_reading import require_partitions
 from vyry.cli.partitions_table import name_or_none, plan_lines
 from vyry.kafka.topic import TopicState
-from vyry.kafka.topic_partitions import TopicUnavailable, read_partitions
-from vyry.kafka.url import topic_name
 from vyry.mail.partitions import Cluster
 from vyry.operator.partitions import changes
 from vyry.operator.partitions.applying import Progress, Report, apply_plan, follow_abort, seconds_per_move
-from vyry.operator.partitions.model import Move, NotInCluster, Plan, PlanKind, PlanRefused, PlanStuck
+from vyry.operator.partitions.model import Move, Plan, PlanKind
 from vyry.operator.partitions.planning import SKEW_BOUND, plan_drain, plan_grow, plan_move, plan_rebalance
 from vyry.operator.partitions.plans import make_plan
 from vyry.operator.partitions.report import describe_move, describe_plan
-from vyry.operator.topic_map import map_differences
-from vyry.settings.settings import Role, Settings, load_settings
-from vyry.storage.database import is_postgres
-from vyry.storage.partitions import PartitionStore
+from vyry.settings.settings import Role, load_settings
 
-
-T = TypeVar("T")
 
 plan = App(name="plan")
 
@@ -107,15 +98,15 @@ def apply(state_id: str, *, at_once: Flag = False, by: Operator = CURRENT_OPERAT
         as_json: Print one JSON object per phase.
     """
     settings = load_settings(Role.TOOL)
-    kafka = _require_cluster(settings)
+    kafka = require_cluster(settings)
 
     async def work() -> Plan:
-        await _require_topic(kafka, (await changes.load_plan(state_id)).kind)
+        await require_topic(kafka, (await changes.load_plan(state_id)).kind)
         started = await changes.start_plan(state_id, by.audit_entry("partitionsApply"))
         return await apply_plan(started, _reporter(as_json=as_json), at_once=at_once, kafka=kafka)
 
     try:
-        done = _run(settings, work)
+        done = run_in_cluster(settings, work)
     except KeyboardInterrupt:
         print(
             f"vyry: The plan is not finished. `vyry partitions apply {state_id}` continues it, `vyry partitions abort` ends it.",
@@ -134,14 +125,14 @@ def abort(*, by: Operator = CURRENT_OPERATOR, as_json: JsonFlag = False) -> int:
         as_json: Print one JSON object per phase.
     """
     settings = load_settings(Role.TOOL)
-    _require_cluster(settings)
+    require_cluster(settings)
 
     async def work() -> Plan:
         aborted = await changes.abort_plan(by.audit_entry("partitionsAbort"))
         await follow_abort(aborted, _reporter(as_json=as_json))
         return aborted
 
-    _print_status(_run(settings, work), as_json=as_json)
+    _print_status(run_in_cluster(settings, work), as_json=as_json)
     return 0
 
 
@@ -154,8 +145,8 @@ def pin(partition: int, *, to: FreeText = "", by: Operator = CURRENT_OPERATOR) -
         by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
-    _require_cluster(settings)
-    name = _run(settings, lambda: changes.pin(partition, to or None, by.audit_entry("partitionsPin")))
+    require_cluster(settings)
+    name = run_in_cluster(settings, lambda: changes.pin(partition, to or None, by.audit_entry("partitionsPin")))
     print(f"partition {partition}: pinned to {name_or_none(name)}")
     return 0
 
@@ -168,8 +159,8 @@ def unpin(partition: int, *, by: Operator = CURRENT_OPERATOR) -> int:
         by: The operator and the reason.
     """
     settings = load_settings(Role.TOOL)
-    _require_cluster(settings)
-    _run(settings, lambda: changes.unpin(partition, by.audit_entry("partitionsUnpin")))
+    require_cluster(settings)
+    run_in_cluster(settings, lambda: changes.unpin(partition, by.audit_entry("partitionsUnpin")))
     print(f"partition {partition}: not pinned")
     return 0
 
@@ -185,11 +176,11 @@ def _plan(
 ) -> int:
     """Make a plan for the cluster as it is now, store it and print it."""
     settings = load_settings(Role.TOOL)
-    kafka = _require_cluster(settings)
+    kafka = require_cluster(settings)
 
     async def work() -> tuple[Plan, Cluster, float]:
         cluster = require_partitions(await changes.read_cluster())
-        topic = await _require_topic(kafka, kind)
+        topic = await require_topic(kafka, kind)
         act = by.audit_entry("partitionsPlan")
         moves = make_moves(cluster, topic)
         made = make_plan(
@@ -199,7 +190,7 @@ def _plan(
             await changes.save_plan(made)
         return made, cluster, await seconds_per_move() * max(1, len(moves))
 
-    made, cluster, seconds = _run(settings, work)
+    made, cluster, seconds = run_in_cluster(settings, work)
     if as_json:
         print(json.dumps(describe_plan(made, cluster, seconds), indent=2))
     elif made.is_needless:
@@ -230,38 +221,3 @@ def _reporter(*, as_json: bool) -> Report:
 def _print_status(plan: Plan, *, as_json: bool) -> None:
     line = {"stateId": plan.state_id, "status": plan.status.value}
     print(json.dumps(line) if as_json else f"Plan {plan.state_id}: {plan.status.value}.")
-
-
-def _run(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
-    """Run `work` with the database open. Raises CommandError, RefusedByState, Unavailable."""
-    # aiokafka logs each failed connection; the error of the command says it once.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    try:
-        return run_in_database(settings, work)
-    except PlanRefused as problem:
-        raise RefusedByState(str(problem)) from None
-    except (NotInCluster, PlanStuck, TopicUnavailable) as problem:
-        raise CommandError(str(problem)) from None
-
-
-def _require_cluster(settings: Settings) -> str:
-    """The URL of Kafka. Raises RefusedByState for a node of `vyry start`, UsageError without KAFKA_URL."""
-    if not is_postgres(settings.database_url.get_secret_value()):
-        raise RefusedByState(
-            "A node of `vyry start` has one worker: its partitions cannot be moved, drained, pinned or added. "
-            "Several workers need PostgreSQL, Redis and Kafka (docs/operations.md)."
-        )
-    if settings.kafka_url is None:
-        raise UsageError("KAFKA_URL is not set: run this command with the settings of a worker.")
-    return settings.kafka_url.get_secret_value()
-
-
-async def _require_topic(kafka: str, kind: PlanKind | None = None) -> TopicState:
-    """The topic. Raises RefusedByState when it is not the one of this installation, or has too few partitions for anything but to grow it."""
-    topic, known = await read_partitions(kafka), await PartitionStore().read_map()
-    if topic is None:
-        raise RefusedByState(f"The brokers have no topic {topic_name(kafka)}: run `vyry migrate`.")
-    partitions = max(topic.partitions, known.partitions) if known and kind is PlanKind.GROW else topic.partitions
-    for line in map_differences(known, replace(topic, partitions=partitions, leaderless=())) if known else ():
-        raise RefusedByState(line)
-    return topic

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from typing import Final, TypeVar
 
 from rich.console import Console, Group
@@ -18,7 +19,7 @@ from vyry.mail.partitions import Cluster
 from vyry.operator.partitions.report import bad_partitions, describe_cluster
 from vyry.settings.settings import Settings
 from vyry.storage.applied_migrations import missing_migrations
-from vyry.storage.database import open_database
+from vyry.storage.database import is_postgres, open_database, sqlite_path
 from vyry.storage.partitions import PartitionStore
 
 
@@ -27,10 +28,13 @@ WATCH_SECONDS: Final = 1.0
 
 
 def read_partitions(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
-    """Run `work` with the database open. Raises CommandError when a migration is missing, Unavailable."""
+    """Run `work` with the database open. Raises CommandError when there is no file or a migration is missing, Unavailable."""
+    url = settings.database_url.get_secret_value()
+    if not is_postgres(url) and not Path(sqlite_path(url)).exists():
+        raise CommandError(f"There is no database {sqlite_path(url)}: run `vyry start`, or correct DATABASE_URL.")
 
     async def run_opened() -> T:
-        async with open_database(settings.database_url.get_secret_value()):
+        async with open_database(url):
             missing = await missing_migrations()
             if missing:
                 raise CommandError(f"Migrations not applied: {', '.join(missing)}. Run `vyry migrate` first.")

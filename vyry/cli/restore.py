@@ -2,11 +2,18 @@
 
 import json
 
-from vyry.cli.backup import ASK_PASSPHRASE, DEFAULT_CONTENTS, BackupContents, Opening, own_settings, run_with_progress
+from vyry.cli.backup import (
+    ASK_PASSPHRASE,
+    DEFAULT_CONTENTS,
+    BackupContents,
+    Opening,
+    format_moment,
+    own_settings,
+    run_with_progress,
+)
 from vyry.cli.command_line import FilePath, Flag, JsonFlag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator
 from vyry.cli.prompts import confirm_operation
-from vyry.operator.backup.making import Report
 from vyry.operator.backup.restoring import Restored, check_restore, restore_backup
 from vyry.operator.backup.verifying import Contents
 
@@ -23,8 +30,7 @@ def restore(
 ) -> int:
     """Restore a backup while no node runs.
 
-    It reads the whole backup before it changes anything. What was there before is kept under another name. The first node that starts
-    detects the restore and deletes all one-time prekeys.
+    It reads the whole backup first, and keeps what was there under another name. The first node detects the restore and deletes all one-time prekeys.
 
     Args:
         from_: The backup.
@@ -35,29 +41,25 @@ def restore(
         as_json: Print one JSON object.
         by: The operator and the reason.
     """
-    settings = own_settings()
-    target = contents.installation(settings)
-    unseal = opening.unseal()
+    target, unseal = contents.installation(own_settings()), opening.unseal()
     with from_.open("rb") as file:
-
-        async def check(report: Report) -> Contents:
-            return await check_restore(file, unseal, target, replaces=force, report=report)
-
-        found = run_with_progress(check)
-        moment = f"{found.about.created_at:%Y-%m-%d %H:%M:%S}Z"
+        found = run_with_progress(lambda report: check_restore(file, unseal, target, replaces=force, report=report))
+        moment = format_moment(found.about.created_at)
         if not confirm_operation(f"This restores the state of {moment} (Vyry {found.about.version})", yes=yes):
             return 1
         act = by.audit_entry("restore", details=f"backup of {moment}")
 
-        async def work(report: Report) -> Restored:
-            return await restore_backup(file, unseal, target, act=act, report=report)
+        done = run_with_progress(lambda report: restore_backup(file, unseal, target, act=act, report=report))
+    _print_restored(found, done, as_json=as_json)
+    return 0
 
-        done = run_with_progress(work)
+
+def _print_restored(found: Contents, done: Restored, *, as_json: bool) -> None:
+    created_at = found.about.created_at
     if as_json:
-        print(json.dumps({"createdAt": found.about.created_at.isoformat(), "kept": done.kept}))
-        return 0
-    print(f"Restored the state of {moment}.")
+        print(json.dumps({"createdAt": created_at.isoformat(), "kept": done.kept}))
+        return
+    print(f"Restored the state of {format_moment(created_at)}.")
     for name in done.kept:
         print(f"Kept: {name}. Delete it when the restored node works.")
     print("Next: `vyry migrate`, `vyry check`, then start the nodes. They detect the restore by themselves.")
-    return 0

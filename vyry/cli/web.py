@@ -11,12 +11,12 @@ from typing import Annotated, Final
 from aiohttp.web import Application
 from cyclopts import Parameter, validators
 
+from vyry.cli.admin_listener import serve_operator_listener
 from vyry.cli.errors import CommandError
 from vyry.cli.process import STOP_SECONDS, announce_start, require_migrated, require_original_secrets, run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
 from vyry.cli.topic_check import require_same_topic
-from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import Services, open_services
 from vyry.errors import Unavailable
 from vyry.settings.settings import Role, Settings, load_settings
@@ -101,7 +101,7 @@ async def web_server(settings: Settings, services: Services, *, reuse_port: bool
     """
     app = build_app(settings, services)
     async with (
-        serve_admin_listener(settings, services, app[SOCKET_HUB].queues),
+        serve_operator_listener(settings, services, app[SOCKET_HUB].queues),
         reloading_tls_context(settings) as tls,
         open_listeners(app, settings.server_hosts, settings.server_port, reuse_port=reuse_port, tls=tls) as runner,
     ):

@@ -5,10 +5,10 @@ from functools import partial
 
 from agents.naming import WorkerNameTaken
 from agents.worker import run_worker
+from vyry.cli.admin_listener import serve_operator_listener
 from vyry.cli.errors import RefusedByState, flatten_exceptions
 from vyry.cli.process import announce_start, require_migrated, run_process
 from vyry.cli.topic_check import require_same_topic
-from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import open_services
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging
@@ -35,7 +35,7 @@ async def _serve_worker(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with (
             open_services(settings, Role.WORKER) as services,
-            serve_admin_listener(settings, services),
+            serve_operator_listener(settings, services),
             run_worker(settings, services),
         ):
             await stop.wait()

@@ -11,7 +11,7 @@ from vyry.in_process.pin_hasher import ArgonPinHasher
 from vyry.in_process.routing import InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.mail.posting import MAX_PENDING_POSTS
-from vyry.operator.admin_server import AdminSources, serve_admin
+from vyry.operator.admin_server import AdminSources, Explain, serve_admin
 from vyry.operator.cluster_watch import ClusterWatch
 from vyry.operator.saturation import Queue, Saturation
 from vyry.redis.notifier import MAX_PENDING, RedisNotifier
@@ -24,18 +24,20 @@ _LIMITS: Final = {"post": MAX_PENDING_POSTS, "notify": MAX_PENDING}
 
 
 def serve_admin_listener(
-    settings: Settings, services: Services, sockets: Mapping[str, Queue] | None = None
+    settings: Settings, services: Services, sockets: Mapping[str, Queue] | None = None, explain: Explain | None = None
 ) -> AbstractAsyncContextManager[int]:
     """Serve metrics, readiness and the page of this process while the block lasts; yields the port. `sockets` are the queues of the web application."""
     sources = AdminSources(
         health=services.health,
-        saturation=_build_saturation(settings, services, sockets or {}),
+        saturation=build_saturation(settings, services, sockets or {}),
         cluster=ClusterWatch(PartitionStore()),
+        explain=explain,
     )
     return serve_admin(settings.admin_host, settings.admin_port, sources, settings.admin_token)
 
 
-def _build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
+def build_saturation(settings: Settings, services: Services, sockets: Mapping[str, Queue]) -> Saturation:
+    """What a scrape measures of the queues, pools and folders of this process."""
     queues: dict[str, Queue] = {
         "post": services.posting,
         "deposit": services.depositor,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -120,8 +120,8 @@ class Services:
     depositor: Depositor
     work_topic: WorkTopic
     #: What a worker writes about itself.
-    workers: WorkerStore
-    partitions: PartitionStore
+    workers: WorkerStore = field(default_factory=TortoiseWorkers)
+    partitions: PartitionStore = field(default_factory=PartitionStore)
     sockets: NodeSockets
     notifier: Notifier
     signals: SignalServices
@@ -243,8 +243,6 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         mail_store=shared.infrastructure.mail_store,
         depositor=shared.depositor,
         work_topic=shared.infrastructure.work_topic,
-        workers=TortoiseWorkers(),
-        partitions=PartitionStore(),
         sockets=shared.infrastructure.sockets,
         notifier=shared.infrastructure.notifier,
         signals=build_signals(shared, push.wakeups),

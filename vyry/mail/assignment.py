@@ -54,8 +54,10 @@ def assign(partitions: Collection[int], members: Collection[Member], wishes: Wis
         found.get(owners.get(number, ""), free).append(number)
     for number in free:
         min(found.values(), key=len).append(number)
+    newest = max(each.version for each in members)
     for each in sorted(members, key=lambda member: member.name):
-        if each.needs_share and each.name in active:
+        # A member that missed an assignment lost its partitions meanwhile.
+        if each.name in active and (each.needs_share or each.version < newest):
             _fill(each.name, found, fixed)
     return {each.name: sorted(found.get(each.name, ())) for each in members}
 

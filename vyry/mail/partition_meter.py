@@ -15,6 +15,17 @@ from vyry.mail.work_record import partition_of
 WINDOW_SECONDS: Final = 60
 
 
+@dataclass(frozen=True, slots=True)
+class _Tick:
+    """What was counted in a span of time."""
+
+    ends_at: float
+    seconds: float
+    received: int
+    deposited: int
+    worst: float
+
+
 @dataclass(slots=True)
 class _Counts:
     """One partition: the counts since the last tick, and those of each tick of the last minute."""
@@ -24,7 +35,7 @@ class _Counts:
     worst: float = 0.0
     last_record: float | None = None
     last_offset: int = -1
-    ticks: deque[tuple[int, int, float]] = field(default_factory=lambda: deque(maxlen=WINDOW_SECONDS))
+    ticks: deque[_Tick] = field(default_factory=deque)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +49,14 @@ class PartitionRates:
 
 
 class PartitionMeter:
-    """Counts without waiting; `tick` is called once a second."""
+    """Counts without waiting; `tick` is called every few seconds."""
 
     def __init__(self, clock: Clock, monotonic: Callable[[], float] = time.monotonic) -> None:
         #: The number of partitions that mailboxes are counted by.
         self.partitions = 1
         self._clock = clock
         self._monotonic = monotonic
+        self._ticked_at = monotonic()
         #: The partition and the time of the record of each mailbox that waits for its deposit.
         self._sent_at: dict[MailboxKey, tuple[int, float]] = {}
         self._counts: defaultdict[int, _Counts] = defaultdict(_Counts)
@@ -78,19 +90,23 @@ class PartitionMeter:
         counts.worst = max(counts.worst, seconds)
 
     def tick(self) -> None:
-        """A second has passed."""
+        """End a span of time."""
+        now = self._monotonic()
+        seconds, self._ticked_at = now - self._ticked_at, now
         for counts in self._counts.values():
-            counts.ticks.append((counts.received, counts.deposited, counts.worst))
+            counts.ticks.append(_Tick(now, seconds, counts.received, counts.deposited, counts.worst))
             counts.received, counts.deposited, counts.worst = 0, 0, 0.0
+            while counts.ticks[0].ends_at <= now - WINDOW_SECONDS:
+                counts.ticks.popleft()
 
     def read(self, partition: int) -> PartitionRates:
         """The rates of a partition."""
         counts = self._counts[partition]
-        seconds = max(1, len(counts.ticks))
+        seconds = max(1.0, sum(each.seconds for each in counts.ticks))
         return PartitionRates(
-            sum(received for received, _, _ in counts.ticks) / seconds,
-            sum(deposited for _, deposited, _ in counts.ticks) / seconds,
-            max((worst for _, _, worst in counts.ticks), default=0.0),
+            sum(each.received for each in counts.ticks) / seconds,
+            sum(each.deposited for each in counts.ticks) / seconds,
+            max((each.worst for each in counts.ticks), default=0.0),
             None if counts.last_record is None else self._monotonic() - counts.last_record,
         )
 

@@ -254,12 +254,10 @@ class MailStore(Protocol):
         """Record that everything up to `seq` was returned to the device by REST. A lower seq changes nothing."""
         ...
 
-    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        """The states of these mailboxes, without those that do not exist."""
-        ...
-
-    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
-        """Those of these mailboxes whose last entry has a higher sequence number than this one."""
+    async def load_states(
+        self, mailboxes: Collection[MailboxKey], *, sent: Mapping[MailboxKey, int] | None = None
+    ) -> list[MailboxState]:
+        """The states of these mailboxes, without those that do not exist; with `sent` only those with an entry after this sequence number."""
         ...
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:

@@ -22,15 +22,28 @@ _REFRESH_SECONDS: Final = 5
 _PROBLEM: Final = "The database is unavailable."
 
 
-def render_page(rows: ClusterRows | None) -> str:
-    """The page; None while the database is down."""
+#: The answer comes as a page of its own, which does not change by itself.
+_MAILBOX_FORM: Final = (
+    '<form method="post" action="mailbox"><label>Explain the mailbox of a device (ACCOUNT/NUMBER, or a mailbox id) '
+    '<input name="device" maxlength="128" autocomplete="off" required></label> <button>Explain</button></form>'
+)
+
+
+def render_page(rows: ClusterRows | None, *, explains: bool = False) -> str:
+    """The page; None while the database is down. With `explains` it has the form for a mailbox."""
     summary = rows.summary if rows else _PROBLEM
     return _document(
         f'<noscript><meta http-equiv="refresh" content="{_REFRESH_SECONDS}"></noscript><script src="page.js" defer></script>',
         f'<p id="summary"{"" if rows else " class=bad"}>{escape(summary)}</p>'
         + _table("Partitions", "partitions", PARTITION_COLUMNS, rows.partitions if rows else ())
-        + _table("Workers", "workers", WORKER_COLUMNS, rows.workers if rows else ()),
+        + _table("Workers", "workers", WORKER_COLUMNS, rows.workers if rows else ())
+        + (_MAILBOX_FORM if explains else ""),
     )
+
+
+def render_mailbox(text: str) -> str:
+    """The page that explains one mailbox."""
+    return _document("", f'<p><a href="./">Partitions and workers</a></p><pre>{escape(text)}</pre>{_MAILBOX_FORM}')
 
 
 def render_login(*, is_refused: bool) -> str:
@@ -61,7 +74,7 @@ def render_event(rows: ClusterRows | None) -> bytes:
 def _document(head: str, body: str) -> str:
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>Vyry: partitions</title><link rel="stylesheet" href="page.css">{head}</head>'
+        f'<title>Vyry</title><link rel="stylesheet" href="page.css">{head}</head>'
         f"<body><h1>Vyry</h1>{body}</body></html>\n"
     )
 

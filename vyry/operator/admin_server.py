@@ -2,17 +2,17 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import ClientConnectionResetError, web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from vyry.errors import Unavailable
 from vyry.operator.admin_access import host_check_middleware, token_middleware
-from vyry.operator.admin_page import CONTENT_SECURITY_POLICY, SCRIPT, STYLE, render_event, render_page
+from vyry.operator.admin_page import CONTENT_SECURITY_POLICY, SCRIPT, STYLE, render_event, render_mailbox, render_page
 from vyry.operator.cluster_rows import ClusterRows, cluster_rows
 from vyry.operator.cluster_watch import ClusterWatch
 from vyry.operator.health import Health
@@ -27,6 +27,7 @@ MAX_STREAMS: Final = 32
 EVENT_SECONDS: Final = 1.0
 #: The form of the page sends one token.
 _BODY_LIMIT: Final = 4096
+_MAX_NAME: Final = 128
 _HEADERS: Final = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -35,13 +36,18 @@ _HEADERS: Final = {
 }
 
 
+Explain: TypeAlias = Callable[[str], Awaitable[str]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminSources:
-    """What the listener shows of its process. Without `cluster` the page has no rows."""
+    """What the listener shows of its process. Without `cluster` the page has no rows, without `explain` it explains no mailbox."""
 
     health: Health
     saturation: Saturation | None = None
     cluster: ClusterWatch | None = None
+    #: Explains the mailbox of the device with this name, for people.
+    explain: Explain | None = None
 
 
 @asynccontextmanager
@@ -80,6 +86,7 @@ class _AdminRoutes:
             web.get("/ready", self._ready),
             web.get("/", self._page),
             web.get("/events", self._events, allow_head=False),
+            web.post("/mailbox", self._mailbox),
             web.get("/page.css", style),
             web.get("/page.js", script),
         ]
@@ -90,7 +97,9 @@ class _AdminRoutes:
             await self._sources.saturation.measure()
         if self._sources.cluster is not None:
             await self._sources.cluster.measure()
-        return web.Response(body=render_metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        # Hundreds of routes take tens of milliseconds, which sockets must not wait for.
+        text = await asyncio.to_thread(render_metrics)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _ready(self, _: web.Request) -> web.Response:
         found = await self._sources.health.check()
@@ -98,7 +107,20 @@ class _AdminRoutes:
         return web.json_response([asdict(each) for each in found], status=200 if is_ready else 503)
 
     async def _page(self, _: web.Request) -> web.Response:
-        return web.Response(text=render_page(await self._rows()), content_type="text/html")
+        return web.Response(
+            text=render_page(await self._rows(), explains=self._sources.explain is not None), content_type="text/html"
+        )
+
+    async def _mailbox(self, request: web.Request) -> web.Response:
+        """A form sends the name of the device in the body: it may be a phone number, and URLs are kept by browsers and proxies."""
+        device = (await request.post()).get("device")
+        if self._sources.explain is None or not isinstance(device, str) or not device.strip():
+            return web.Response(status=400, text="The form has no device.\n")
+        try:
+            text = await self._sources.explain(device.strip()[:_MAX_NAME])
+        except Unavailable:
+            text = "The database is unavailable."
+        return web.Response(text=render_mailbox(text), content_type="text/html")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         if self._streams >= MAX_STREAMS:

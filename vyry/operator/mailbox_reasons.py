@@ -108,7 +108,7 @@ def _open_socket_reasons(box: MailboxDetails, location: SocketLocation) -> Itera
         yield Reason(
             "clientSilent", f"The client has sent nothing for {details.seconds_since_heard:.0f} s, not even a pong."
         )
-    elif details.unacknowledged and details.sent_seq >= box.last_seq:
+    elif details.unacknowledged and details.sent_seq >= box.last_seq > box.acknowledged_seq:
         yield Reason(
             "notAcknowledged",
             f"Everything was sent (up to {details.sent_seq}); the device has not acknowledged the last {details.unacknowledged} entries.",

@@ -29,9 +29,9 @@ from vyry.settings.codes import CodeSettings, code_conflicts, unsafe_code_settin
 from vyry.settings.monitoring import MonitoringSettings, monitoring_conflicts
 from vyry.settings.push import PushSettings, push_conflicts, unsafe_push_settings
 from vyry.settings.secret_files import JWT_FILE, create_secret, folder_problems, lost_secret_problems
+from vyry.settings.serving import ServingSettings, serving_conflicts
 from vyry.settings.types import (
     MIN_SECRET,
-    Network,
     Origin,
     Port,
     Rate,
@@ -40,6 +40,7 @@ from vyry.settings.types import (
     split_commas,
     url_with_scheme,
 )
+from vyry.settings.workers import WorkerSettings
 
 
 #: The value in .env.example, which is not a secret.
@@ -91,7 +92,15 @@ class SettingsError(ConfigurationError):
     """The settings are invalid; `problems` has one line for each, without values."""
 
 
-class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, MonitoringSettings):
+class Settings(
+    CallSettings,
+    CodeSettings,
+    AttachmentSettings,
+    PushSettings,
+    MonitoringSettings,
+    ServingSettings,
+    WorkerSettings,
+):
     """The settings of a process; frozen. Created by `load_settings`."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -115,38 +124,16 @@ class Settings(CallSettings, CodeSettings, AttachmentSettings, PushSettings, Mon
     #: PEM files; with both the node listens by TLS alone.
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
-    processes: int = Field(1, ge=1, le=64)
-    #: The name of this node in its log; without it the name of the host.
-    node_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    #: A planned stop ends the sockets of a web node one by one within this time.
-    drain_seconds: float = Field(12.0, ge=0, le=600)
     cors_origins: Annotated[tuple[Origin, ...], BeforeValidator(split_commas)] = ()
-    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(split_commas)] = ()
-    #: Connections of those proxies begin with a PROXY header of version 2.
-    proxy_protocol: Literal["off", "v2"] = "off"
-    #: The header in which those proxies write the address of the client.
-    forwarded_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
     max_devices: int = Field(6, ge=1, le=127)
     #: The longest life of an envelope.
     max_life_seconds: int = Field(MAX_LIFE_SECONDS, ge=1, le=MAX_LIFE_SECONDS)
     #: A linked device without use ends after this; it gets a notice a week before.
     idle_device_days: int = Field(90, ge=14, le=3650)
-    #: Of one process, sockets included.
-    max_connections: int = Field(22_000, ge=1)
-    #: From one IPv4 address or IPv6 /64 that is not a trusted proxy; off with VYRY_LIMITS=off.
-    max_connections_address: int = Field(500, ge=1)
-    #: Of one process.
-    max_sockets: int = Field(20_000, ge=1)
     #: How long an envelope may wait for its deposit before the sweeper steps in.
     handover_ms: int = Field(400, ge=50, le=60_000)
     #: How long an account is shown online after its node has died.
     presence_seconds: int = Field(25, ge=3, le=50)
-    #: Partitions of a new Kafka topic; `vyry partitions plan grow` adds some to one that exists.
-    partitions: int = Field(4, ge=1, le=1024)
-    #: Copies of each partition of a new topic; None: one on each broker, at most three.
-    kafka_replication: int | None = Field(None, ge=1, le=32)
-    #: The name of a worker: unique, and the same after a restart. None: host and number.
-    worker_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     limits: Literal["on", "off"] = "on"
     #: By quota name: VYRY_LIMIT_POST=60/60 stands under "post".
@@ -326,8 +313,7 @@ def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
     yield from monitoring_conflicts(settings)
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         yield "VYRY_TLS_CERT_FILE and VYRY_TLS_KEY_FILE belong together: set both, or neither."
-    if settings.proxy_protocol != "off" and not settings.trusted_proxies:
-        yield "VYRY_PROXY_PROTOCOL needs VYRY_TRUSTED_PROXIES: only these networks may name the address of a client."
+    yield from serving_conflicts(settings)
     yield from _certificate_problems(settings)
     if settings.jwt_secret.get_secret_value().encode() == settings.pepper.get_secret_value():
         yield "JWT_SECRET and the pepper are the same: replace one of them; a leak of one must not reveal the other."

@@ -31,7 +31,7 @@ _MAX_WAITING: Final = 100_000
 _POSTGRES_WAITING: Final = """
     SELECT e.mailbox % $1 AS number, count(*) AS envelopes, count(DISTINCT e.mailbox) AS mailboxes, sum(e.size) AS bytes, extract(epoch FROM clock_timestamp() - min(e.accepted_at)) AS oldest
     FROM (SELECT mailbox, size, accepted_at FROM envelope WHERE seq IS NULL ORDER BY accepted_at LIMIT $2) e GROUP BY 1"""
-#: There the mail store writes times as milliseconds.
+#: There the mail store writes times as milliseconds. SQLite has fractions of unixepoch from 3.42 on only.
 _SQLITE_WAITING: Final = """
     SELECT e.mailbox % $1 AS number, count(*) AS envelopes, count(DISTINCT e.mailbox) AS mailboxes, sum(e.size) AS bytes, (julianday('now') - 2440587.5) * 86400 - min(e.accepted_at) / 1000.0 AS oldest
     FROM (SELECT mailbox, size, accepted_at FROM envelope WHERE seq IS NULL ORDER BY accepted_at LIMIT $2) e GROUP BY 1"""
@@ -132,6 +132,11 @@ class PlanStore:
                     status=status, progress=progress
                 )
             )
+
+    async def delete_older(self, moment: datetime) -> None:
+        """Delete the plans from before that moment."""
+        async with database_guard():
+            await PartitionPlanRow.filter(created_at__lt=moment).delete()
 
     async def load(self, state_id: str) -> StoredPlan | None:
         """The plan with this id."""

@@ -60,6 +60,8 @@ _SQLITE_RELEASE: Final = (
     "UPDATE partitions SET owner = NULL WHERE owner = $1 AND NOT (number = ANY($2)) AND reported_at < $3"
 )
 _RELEASE_AFTER: Final = timedelta(seconds=WORKER_LOST_SECONDS)
+#: A name is free after this time without a heartbeat. Longer than a restart of the database: it makes all heartbeats old.
+_FREE_AFTER: Final = timedelta(seconds=60)
 _MAX_OLDEST: Final = 1_000
 #: A worker with a recent heartbeat (its number is 1 when it drains), a target, and the map.
 _WISHES: Final = """
@@ -83,7 +85,7 @@ class TortoiseWorkers:
             moment = await database_now(tx)
             known = (worker.name, worker.host, worker.version, worker.boot)
             instead_of = (lost.boot, lost.heartbeat_at) if lost else (worker.boot, moment)
-            if not await fetch(tx, _CLAIM, *known, moment, moment - _RELEASE_AFTER, *instead_of):
+            if not await fetch(tx, _CLAIM, *known, moment, moment - _FREE_AFTER, *instead_of):
                 return to_worker(await WorkerRow.get(name=worker.name))
             await WorkerRow.filter(heartbeat_at__lt=moment - _KEEP_LOST).delete()
             await PartitionHistoryRow.filter(at__lt=moment - _KEEP_HISTORY).delete()

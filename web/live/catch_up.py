@@ -67,7 +67,8 @@ class CatchUp:
         windows = [(mailbox, session.window) for mailbox, session in self._sessions.items()]
         sent = [(mailbox, window.sent) for mailbox, window in windows if window is not None]
         for part in batched(sent, _QUICK_MAILBOXES):
-            self._collector.mark(await self._services.mail_store.find_ahead(dict(part)))
+            ahead = await self._services.mail_store.load_states([mailbox for mailbox, _ in part], sent=dict(part))
+            self._collector.mark([state.mailbox for state in ahead])
         return time.monotonic() - began
 
     def release(self, session: SocketSession, seq: int) -> None:

@@ -44,8 +44,8 @@ class SocketTimeouts:
 SOCKET_TIMEOUTS = SocketTimeouts()
 #: How long a stop waits for the posts of a socket: longer than the store's timeout.
 POSTS_SECONDS: Final = 5.0
-#: How many reconnecting devices per second a process carries while it serves mail (measured: docs/operations.md, "Stopping").
-RECONNECTS_PER_SECOND: Final = 250.0
+#: How many reconnecting devices per second a process carries besides its mail: less than half of a core (docs/operations.md, "Stopping").
+RECONNECTS_PER_SECOND: Final = 100.0
 
 
 class SocketHub:

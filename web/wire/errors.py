@@ -47,8 +47,8 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
 INTERNAL_ERROR: Final = "INTERNAL_ERROR"
 #: Retry time of a 429 or 503 whose error names none.
 _DEFAULT_RETRY_SECONDS: Final = 60
-#: The retry times of 503 are spread from the time of the error to so many times as much: many clients get one at the same moment.
-_RETRY_SPREAD: Final = 2.0
+#: The retry times of 503 are spread up to twice the time of the error, and by so many seconds at most: many clients get one at the same moment.
+_MAX_RETRY_SPREAD: Final = 15
 
 
 def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
@@ -57,7 +57,8 @@ def error_body(refusal: errors.VyryError, request_id: str) -> dict[str, object]:
     if STATUS[type(refusal)] in (429, 503):
         body.setdefault("retry_after_seconds", _DEFAULT_RETRY_SECONDS)
     if isinstance(refusal, errors.Unavailable):
-        body["retry_after_seconds"] = round(jittered(int(str(body["retry_after_seconds"])), 1.0, _RETRY_SPREAD))
+        seconds = int(str(body["retry_after_seconds"]))
+        body["retry_after_seconds"] = seconds + round(jittered(min(seconds, _MAX_RETRY_SPREAD), 0, 1))
     body["request_id"] = request_id
     return body
 

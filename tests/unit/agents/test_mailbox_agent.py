@@ -48,7 +48,7 @@ async def stream(*records: bytes) -> AsyncIterator[RecordOfBytes]:
 
 
 @given(KEYS)
-def test_a_mailbag_unpacks_to_what_was_packed(mailboxes: list[MailboxKey]) -> None:
+def test_a_work_record_unpacks_to_what_was_packed(mailboxes: list[MailboxKey]) -> None:
     assert work_record.unpack(work_record.pack(mailboxes)) == tuple(mailboxes)
 
 
@@ -58,7 +58,7 @@ def test_a_hint_unpacks_to_what_was_packed(mailboxes: list[MailboxKey], what: Hi
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_a_mailbag_or_refused(packed: bytes) -> None:
+def test_any_bytes_are_a_work_record_or_refused(packed: bytes) -> None:
     if len(packed) % 8 == 0 and packed:
         assert work_record.pack(work_record.unpack(packed)) == packed
     else:
@@ -78,9 +78,9 @@ def test_any_bytes_are_a_hint_or_refused(packed: bytes) -> None:
 def test_twenty_thousand_mailboxes_fill_three_bags() -> None:
     mailboxes = [MailboxKey(number) for number in range(20_000)]
 
-    bags = list(work_record.pack_records(mailboxes))
+    records = list(work_record.pack_records(mailboxes))
 
-    assert [len(bag) // 8 for bag in bags] == [8_000, 8_000, 4_000]
+    assert [len(record) // 8 for record in records] == [8_000, 8_000, 4_000]
 
 
 def test_brokers_and_prefix_are_read_from_the_url() -> None:

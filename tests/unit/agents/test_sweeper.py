@@ -35,7 +35,7 @@ class RecordingDepositor:
 
 
 @pytest.fixture
-async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MailStoreHarness]:
+async def harness(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MailStoreHarness]:
     monkeypatch.setattr(sweeper_module, "SWEEP_SECONDS", 0.01)
     monkeypatch.setattr(sweeper_module, "EXPIRE_SECONDS", 0.01)
     async with open_mail_store(None, MailboxCaps()) as opened:
@@ -44,70 +44,72 @@ async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MailStoreHarnes
 
 @asynccontextmanager
 async def sweeping(
-    room: MailStoreHarness, fed: RecordingDepositor, chores: Collection[PeriodicTask] = ()
+    harness: MailStoreHarness, fed: RecordingDepositor, chores: Collection[PeriodicTask] = ()
 ) -> AsyncIterator[Sweeper]:
     async with asyncio.TaskGroup() as tasks:
-        sweeper = Sweeper(room.upkeep, depositor=fed, clock=room.clock, handover_time=HANDOVER, tasks=list(chores))
+        sweeper = Sweeper(
+            harness.upkeep, depositor=fed, clock=harness.clock, handover_time=HANDOVER, tasks=list(chores)
+        )
         running = tasks.create_task(sweeper.run())
         yield sweeper
         running.cancel()
 
 
-async def test_what_was_not_handed_over_in_time_is_deposited_and_counted(room: MailStoreHarness) -> None:
-    ann, fed, before = await room.add_mailbox(), RecordingDepositor(), SWEEPER_FOUND._value.get()
-    await room.post(make_message(ann))
-    room.clock.advance(seconds=1)
+async def test_what_was_not_handed_over_in_time_is_deposited_and_counted(harness: MailStoreHarness) -> None:
+    ann, fed, before = await harness.add_mailbox(), RecordingDepositor(), SWEEPER_FOUND._value.get()
+    await harness.post(make_message(ann))
+    harness.clock.advance(seconds=1)
 
-    async with sweeping(room, fed):
+    async with sweeping(harness, fed):
         found = await fed.next()
 
     assert found == {ann}
     assert SWEEPER_FOUND._value.get() > before
 
 
-async def test_what_is_younger_than_the_hand_over_is_left_to_the_agent(room: MailStoreHarness) -> None:
-    ann, bo, fed = await room.add_mailbox(), await room.add_mailbox(), RecordingDepositor()
-    await room.post(make_message(ann))
-    room.clock.advance(seconds=1)
-    await room.post(make_message(bo, at=room.clock.now()))
+async def test_what_is_younger_than_the_hand_over_is_left_to_the_agent(harness: MailStoreHarness) -> None:
+    ann, bo, fed = await harness.add_mailbox(), await harness.add_mailbox(), RecordingDepositor()
+    await harness.post(make_message(ann))
+    harness.clock.advance(seconds=1)
+    await harness.post(make_message(bo, at=harness.clock.now()))
 
-    async with sweeping(room, fed):
+    async with sweeping(harness, fed):
         found = await fed.next()
 
     assert found == {ann}
 
 
 async def test_new_partitions_are_swept_at_once_however_young_their_mail(
-    room: MailStoreHarness, monkeypatch: pytest.MonkeyPatch
+    harness: MailStoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper_module, "SWEEP_SECONDS", 3600)
-    ann, fed = await room.add_mailbox(), RecordingDepositor()
-    async with sweeping(room, fed) as sweeper:
+    ann, fed = await harness.add_mailbox(), RecordingDepositor()
+    async with sweeping(harness, fed) as sweeper:
         await asyncio.sleep(0.01)
-        await room.post(make_message(ann))
+        await harness.post(make_message(ann))
 
         sweeper.request_sweep()
 
         assert await fed.next() == {ann}
 
 
-async def test_numbered_envelopes_past_their_expiry_become_losses(room: MailStoreHarness) -> None:
-    ann, fed = await room.add_mailbox(), RecordingDepositor()
-    await room.post(make_message(ann, lifetime=timedelta(seconds=5)))
-    await room.store.deposit([ann])
-    room.clock.advance(seconds=6)
+async def test_numbered_envelopes_past_their_expiry_become_losses(harness: MailStoreHarness) -> None:
+    ann, fed = await harness.add_mailbox(), RecordingDepositor()
+    await harness.post(make_message(ann, lifetime=timedelta(seconds=5)))
+    await harness.store.deposit([ann])
+    harness.clock.advance(seconds=6)
     gone = asyncio.Event()
 
     async def look() -> int:
-        if await room.registry.count_contents() == 0:
+        if await harness.registry.count_contents() == 0:
             gone.set()
         return 0
 
-    async with sweeping(room, fed, [PeriodicTask("look", 0.01, look)]), asyncio.timeout(5):
+    async with sweeping(harness, fed, [PeriodicTask("look", 0.01, look)]), asyncio.timeout(5):
         await gone.wait()
 
 
-async def test_a_chore_with_more_to_do_goes_on_at_once(room: MailStoreHarness) -> None:
+async def test_a_chore_with_more_to_do_goes_on_at_once(harness: MailStoreHarness) -> None:
     batches, done = iter([1000, 1000, 3]), asyncio.Event()
 
     async def work() -> int:
@@ -116,13 +118,13 @@ async def test_a_chore_with_more_to_do_goes_on_at_once(room: MailStoreHarness) -
             done.set()
         return count
 
-    async with sweeping(room, RecordingDepositor(), [PeriodicTask("work", 3600, work)]), asyncio.timeout(5):
+    async with sweeping(harness, RecordingDepositor(), [PeriodicTask("work", 3600, work)]), asyncio.timeout(5):
         await done.wait()
 
 
 @pytest.mark.parametrize("problem", [Unavailable(), ValueError("a bug")], ids=["away", "bug"])
 async def test_a_chore_that_fails_is_tried_again_and_ends_nothing(
-    room: MailStoreHarness, problem: Exception, monkeypatch: pytest.MonkeyPatch
+    harness: MailStoreHarness, problem: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper_module, "ERROR_RETRY_SECONDS", 0.01)
     calls, again = [], asyncio.Event()
@@ -134,5 +136,5 @@ async def test_a_chore_that_fails_is_tried_again_and_ends_nothing(
         again.set()
         return 0
 
-    async with sweeping(room, RecordingDepositor(), [PeriodicTask("work", 0.01, work)]), asyncio.timeout(5):
+    async with sweeping(harness, RecordingDepositor(), [PeriodicTask("work", 0.01, work)]), asyncio.timeout(5):
         await again.wait()

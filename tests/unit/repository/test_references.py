@@ -15,7 +15,9 @@ PATH = re.compile(
     r"(?<![\w/.{*-])(?:vyry|web|agents|tests|scripts|docs|migrations|bench|examples)/[\w/.-]*\w\.(?:py|md|sql|svg|css|js)\b"
 )
 TABLES = sorted(
-    re.findall(r"CREATE TABLE (\w+)", (ROOT / "migrations" / "0001_sqlite.sql").read_text(encoding="utf-8"))
+    table
+    for path in (ROOT / "migrations").glob("*_sqlite.sql")
+    for table in re.findall(r"CREATE TABLE (\w+)", path.read_text(encoding="utf-8"))
 )
 #: These are read where a process is put together, by the name of their environment variable or before settings exist.
 READ_BY_SETTINGS = {"pepper_file", "jwt_secret"}

@@ -46,6 +46,7 @@ from vyry.client.transport.live_signals import LiveSignals, PresenceSubscription
 from vyry.client.transport.rest import RestClient, rate_limit_as_unreachable
 from vyry.client.transport.validation import read_device_id, read_uuid
 from vyry.client.transport.waits import DEFAULT_WAITS, ProgressTimer, Waits
+from vyry.kernel.backoff import jittered
 from vyry.kernel.ids import new_id
 from vyry.kernel.time import now_milliseconds
 from vyry.signal_protocol.contents import Content
@@ -284,7 +285,8 @@ class Client:
                 seconds = problem.retry_after_seconds or RETRY_SECONDS
                 self._send_problem = f"{problem} Sending is retried in {seconds:g} s."
                 _LOG.info("sending paused, retry in %g s: %s", seconds, problem)
-                await asyncio.sleep(seconds)
+                # Many clients get the same whole seconds at the same moment.
+                await asyncio.sleep(jittered(seconds, 1.0, 1.25))
                 self._send_requested.set()
             self._event_ready.set()
             self._send_round_done.set()

@@ -13,7 +13,7 @@ from vyry.storage.database import database_guard
 _CONNECT_SECONDS: Final = 4.0
 _ANALYZE_SECONDS: Final = 600.0
 _HAS_TABLES: Final = "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = current_schema())"
-#: The schema that every database begins with; any other is made by the dump.
+#: The schema that every database begins with.
 _COMMON: Final = "public"
 
 
@@ -37,19 +37,27 @@ async def put_aside(url: str, suffix: str) -> AsyncIterator[str | None]:
         has_tables = await connection.fetchval(_HAS_TABLES)
         aside = f"{ASIDE}{suffix}" if has_tables else None
         if aside:
-            await _run_together(connection, f"ALTER SCHEMA {name} RENAME TO {aside}", *_create(name))
+            await _run_together(connection, _rename(name, aside), *_create(name))
     try:
         yield aside
     except BaseException:
         if aside:
             async with _connected(url) as connection:
-                drop = () if name != _COMMON else (f"DROP SCHEMA {name} CASCADE",)
-                await _run_together(connection, *drop, f"ALTER SCHEMA {aside} RENAME TO {name}")
+                drop = () if name != _COMMON else (f"DROP SCHEMA {_COMMON} CASCADE",)
+                await _run_together(connection, *drop, _rename(aside, name))
         raise
 
 
+def _rename(name: str, new: str) -> str:
+    """`name` was quoted by the server; the other one is made of letters and digits."""
+    return f"ALTER SCHEMA {name} RENAME TO {new}"  # nosemgrep: sql-only-from-constants - see above
+
+
 def _create(name: str) -> tuple[str, ...]:
-    return (f"CREATE SCHEMA {name}", f"GRANT USAGE ON SCHEMA {name} TO PUBLIC") if name == _COMMON else ()
+    """The schema that every database begins with; any other is made by the dump."""
+    if name != _COMMON:
+        return ()
+    return (f"CREATE SCHEMA {_COMMON}", f"GRANT USAGE ON SCHEMA {_COMMON} TO PUBLIC")
 
 
 async def _run_together(connection: asyncpg.Connection, *statements: str) -> None:

@@ -1,8 +1,7 @@
 """Reads a whole backup: every byte is authentic, every file is listed, and nothing is missing."""
 
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
@@ -15,7 +14,7 @@ from vyry.operator.backup.archive import (
     read_archive,
 )
 from vyry.operator.backup.errors import BackupError
-from vyry.operator.backup.postgres_programs import check_dump
+from vyry.operator.backup.postgres_programs import DumpReader
 from vyry.operator.backup.sealing import Unseal, unsealing
 
 
@@ -59,28 +58,22 @@ def verify_backup(file: BinaryIO, unseal: Unseal, report: Callable[[str, int], N
 @contextmanager
 def _database_check(about: About) -> Iterator[Callable[[bytes], None]]:
     """A function that takes the pieces of the database. Raises BackupError when they are no database of this kind."""
-    reader = check_dump() if about.database == "postgres" else None
+    reader = DumpReader() if about.database == "postgres" else None
     pieces = 0
 
     def check_piece(content: bytes) -> None:
         nonlocal pieces
         pieces += 1
-        if reader is not None and reader.stdin is not None:
-            with suppress(BrokenPipeError):
-                reader.stdin.write(content)
-        elif about.database == "sqlite" and pieces == 1 and not content.startswith(_SQLITE_START):
+        if reader is not None:
+            reader.read(content)
+        elif pieces == 1 and not content.startswith(_SQLITE_START):
             raise BackupError("The backup has a database that is not SQLite: make another one.")
 
+    is_readable = True
     try:
         yield check_piece
     finally:
-        is_readable = reader is None or _end(reader) == 0
-    if not is_readable and pieces:
+        if reader is not None:
+            is_readable = reader.end()
+    if not is_readable:
         raise BackupError("The backup has a dump that pg_restore cannot read: make another one.")
-
-
-def _end(reader: "subprocess.Popen[bytes]") -> int:
-    with suppress(BrokenPipeError):
-        if reader.stdin is not None:
-            reader.stdin.close()
-    return reader.wait()

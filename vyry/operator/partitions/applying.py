@@ -161,11 +161,16 @@ class _Application:
             if self._done > done:
                 until, done = time.monotonic() + PHASE_SECONDS, self._done
             if time.monotonic() > until:
-                raise PlanStuck(
-                    f"Plan {self._plan.state_id} waits for {PHASE_SECONDS:.0f} s: {problem}. See `vyry partitions`; then run "
-                    f"`vyry partitions apply {self._plan.state_id}` to go on, or `vyry partitions abort`."
-                )
+                raise PlanStuck(self._stuck_text(problem))
             await asyncio.sleep(POLL_SECONDS)
+
+    def _stuck_text(self, problem: str) -> str:
+        if self._plan.status is PlanStatus.ABORTED:
+            return f"Plan {self._plan.state_id} is aborted, but after {PHASE_SECONDS:.0f} s not all partitions are back: see `vyry partitions`."
+        return (
+            f"Plan {self._plan.state_id} waits for {PHASE_SECONDS:.0f} s: {problem}. See `vyry partitions`; then run "
+            f"`vyry partitions apply {self._plan.state_id}` to go on, or `vyry partitions abort`."
+        )
 
 
 def phase_of(move: Move, cluster: Cluster) -> Phase:

@@ -6,6 +6,7 @@ All of them lock the partition map, so that two operators cannot change the clus
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from typing import Final
 
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -27,6 +28,8 @@ from vyry.storage.partitions import PartitionStore, PlanStore
 from vyry.storage.raw_sql import fetch
 
 
+#: As the history of moves.
+_KEEP_PLANS: Final = timedelta(days=90)
 _LOCK_MAP: Final = "SELECT generation FROM partition_map FOR UPDATE"
 _partitions: Final = PartitionStore()
 _plans: Final = PlanStore()
@@ -45,6 +48,7 @@ async def save_plan(plan: Plan) -> None:
             raise PlanRefused(
                 f"Plan {plan.state_id} is being applied: `vyry partitions apply {plan.state_id}` continues it."
             )
+        await _plans.delete_older(plan.created_at - _KEEP_PLANS)
         await _plans.save(pack_plan(plan))
 
 

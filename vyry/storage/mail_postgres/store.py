@@ -146,19 +146,17 @@ class PostgresMailStore:
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         await self._connections["mailbox"].fetch(_SQL["record_sent"], mailbox, seq)
 
-    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
-        return [
-            state_from_row(row)
-            for row in await self._connections["mailbox"].fetch(_SQL["select_states"], list(mailboxes))
-        ]
-
-    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
-        rows = await self._connections["mailbox"].fetch(
-            "SELECT m.id FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent",
-            list(sent),
-            list(sent.values()),
-        )
-        return [MailboxKey(row[0]) for row in rows]
+    async def load_states(
+        self, mailboxes: Collection[MailboxKey], *, sent: Mapping[MailboxKey, int] | None = None
+    ) -> list[MailboxState]:
+        connection = self._connections["mailbox"]
+        if sent is None:
+            rows = await connection.fetch(_SQL["select_states"], list(mailboxes))
+        else:
+            rows = await connection.fetch(
+                _SQL["select_states_ahead"], list(mailboxes), [sent[mailbox] for mailbox in mailboxes]
+            )
+        return [state_from_row(row) for row in rows]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         columns = (

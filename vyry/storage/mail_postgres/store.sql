@@ -28,6 +28,11 @@ SELECT * FROM mail_post(
 SELECT id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended
 FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box
 
+-- name: select_states_ahead
+-- Only mailboxes with a sequence number above the given one.
+SELECT id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended
+FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent
+
 -- name: open_mailbox
 UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
 WHERE id = $1 AND NOT is_ended AND (

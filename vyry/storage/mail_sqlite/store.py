@@ -77,15 +77,13 @@ class SqliteMailStore:
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         await self._writer.run(lambda connection: connection.execute(_SQL["record_sent"], [seq, mailbox, seq]))
 
-    async def load_states(self, mailboxes: Collection[MailboxKey]) -> list[MailboxState]:
+    async def load_states(
+        self, mailboxes: Collection[MailboxKey], *, sent: Mapping[MailboxKey, int] | None = None
+    ) -> list[MailboxState]:
         rows = await self._reader.run(
             lambda connection: connection.execute(_SQL["select_states"], [json_list(mailboxes)]).fetchall()
         )
-        return [state_from_row(row) for row in rows]
-
-    async def find_ahead(self, sent: Mapping[MailboxKey, int]) -> list[MailboxKey]:
-        states = await self.load_states(sent)
-        return [state.mailbox for state in states if state.last.seq > sent[state.mailbox]]
+        return [state for state in map(state_from_row, rows) if sent is None or state.last.seq > sent[state.mailbox]]
 
     async def collect(self, wants: Sequence[CollectRequest]) -> list[Entry]:
         now = self._now()

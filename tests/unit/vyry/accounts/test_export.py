@@ -79,10 +79,10 @@ async def test_no_page_is_read_before_the_one_ahead_of_it_was_written() -> None:
 
 async def test_an_account_has_five_archives_an_hour() -> None:
     async with open_stores(None) as stores:
-        room = AccountHarness(stores)
-        session = await room.sign_up()
-        caller = await room.sessions.authenticate(session.tokens.access)
-        exports = Exports(CountingArchive(), stores.accounts, room.pepper, InProcessLimiter(), room.clock)
+        harness = AccountHarness(stores)
+        session = await harness.sign_up()
+        caller = await harness.sessions.authenticate(session.tokens.access)
+        exports = Exports(CountingArchive(), stores.accounts, harness.pepper, InProcessLimiter(), harness.clock)
 
         for _ in range(EXPORT.windows[0].limit):
             await exports.open(caller)

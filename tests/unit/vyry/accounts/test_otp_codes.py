@@ -17,11 +17,11 @@ ONE, OTHER = UUID(int=1), UUID(int=2)
 
 async def test_codes_are_six_digits_that_nobody_can_foretell() -> None:
     async with open_stores(None) as stores:
-        room = AccountHarness(stores, OtpOptions(UNLIMITED))
+        harness = AccountHarness(stores, OtpOptions(UNLIMITED))
         for _ in range(400):
-            await room.request_code()
+            await harness.request_code()
 
-    codes = [message.otp for message in room.otp_sender.sent]
+    codes = [message.otp for message in harness.otp_sender.sent]
     assert len(set(codes)) > 390
     assert all(len(code) == 6 and code.isdigit() for code in codes)
     assert [{code[place] for code in codes} for place in range(6)] == [set("0123456789")] * 6
@@ -44,14 +44,14 @@ def test_what_is_stored_of_a_code_is_worth_nothing_for_another_challenge_purpose
 
 async def test_a_code_for_the_callers_own_number_is_judged_and_one_for_another_unknown() -> None:
     async with open_stores(None) as stores:
-        room = AccountHarness(stores)
-        challenge = await room.request_code(purpose=Purpose.PIN_RESET)
-        otp = room.otp_sender.sent[-1].otp
-        own, other = (room.pepper.hide(PhoneNumber(number)).sealed for number in (NUMBER, "+41791234568"))
+        harness = AccountHarness(stores)
+        challenge = await harness.request_code(purpose=Purpose.PIN_RESET)
+        otp = harness.otp_sender.sent[-1].otp
+        own, other = (harness.pepper.hide(PhoneNumber(number)).sealed for number in (NUMBER, "+41791234568"))
 
         with pytest.raises(InvalidOtp) as refusal:
-            await room.codes.redeem(challenge, Purpose.PIN_RESET, otp, phone_sealed=other)
-        guess = await room.codes.redeem(challenge, Purpose.PIN_RESET, otp, phone_sealed=own)
+            await harness.codes.redeem(challenge, Purpose.PIN_RESET, otp, phone_sealed=other)
+        guess = await harness.codes.redeem(challenge, Purpose.PIN_RESET, otp, phone_sealed=own)
 
     assert refusal.value.members["attempts_remaining"] == 0
     assert (guess.is_right, guess.guesses_left) == (True, 4)
@@ -60,16 +60,16 @@ async def test_a_code_for_the_callers_own_number_is_judged_and_one_for_another_u
 @pytest.mark.parametrize("number", ["+41791234567", "+12025550123"])
 async def test_a_country_that_gets_no_codes_is_told_so_before_anything_is_counted(number: str) -> None:
     async with open_stores(None) as stores:
-        room = AccountHarness(stores, OtpOptions(tariff=Tariff(countries=frozenset({"DE"}))))
+        harness = AccountHarness(stores, OtpOptions(tariff=Tariff(countries=frozenset({"DE"}))))
         asking = RequestOrigin("192.0.2.7")
 
         with pytest.raises(InvalidRequest) as refusal:
-            await room.registration.request_otp(number, Purpose.LOGIN, Channel.SMS, asking)
-        await room.registration.request_otp("+4915112345678", Purpose.LOGIN, Channel.SMS, asking)
+            await harness.registration.request_otp(number, Purpose.LOGIN, Channel.SMS, asking)
+        await harness.registration.request_otp("+4915112345678", Purpose.LOGIN, Channel.SMS, asking)
 
     problem = "no codes are sent to this country"
     assert refusal.value.members["fields"] == [{"field": "phoneNumber", "problem": problem}]
-    assert len(room.otp_sender.sent) == 1
+    assert len(harness.otp_sender.sent) == 1
 
 
 def test_a_price_is_that_of_the_country_also_where_countries_share_a_code() -> None:

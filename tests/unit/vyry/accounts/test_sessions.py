@@ -51,81 +51,85 @@ class CountingStatusStore:
 
 
 @pytest.fixture
-def room(stores: AccountStores) -> AccountHarness:
+def harness(stores: AccountStores) -> AccountHarness:
     return AccountHarness(stores)
 
 
 @pytest.fixture
-def counted(room: AccountHarness) -> CountingStatusStore:
+def counted(harness: AccountHarness) -> CountingStatusStore:
     """The DeviceStatusStore of the harness, counted."""
-    counted = CountingStatusStore(room.stores)
-    room.standings._store = counted
+    counted = CountingStatusStore(harness.stores)
+    harness.standings._store = counted
     return counted
 
 
-async def signed_up(room: AccountHarness) -> TokenPair:
-    return (await room.sign_up()).tokens
+async def signed_up(harness: AccountHarness) -> TokenPair:
+    return (await harness.sign_up()).tokens
 
 
 async def test_a_recognised_token_asks_the_database_again_only_after_a_while(
-    room: AccountHarness, counted: CountingStatusStore
+    harness: AccountHarness, counted: CountingStatusStore
 ) -> None:
-    token = (await signed_up(room)).access
+    token = (await signed_up(harness)).access
 
     for _ in range(100):
-        await room.sessions.authenticate(token)
-    room.clock.current_time += CACHE_AGE + timedelta(milliseconds=1)
-    await room.sessions.authenticate(token)
+        await harness.sessions.authenticate(token)
+    harness.clock.current_time += CACHE_AGE + timedelta(milliseconds=1)
+    await harness.sessions.authenticate(token)
 
     assert len(counted.asked) == 2
 
 
-async def test_what_ended_elsewhere_is_refused_within_a_second(room: AccountHarness) -> None:
-    token = (await signed_up(room)).access
-    caller = await room.sessions.authenticate(token)
+async def test_what_ended_elsewhere_is_refused_within_a_second(harness: AccountHarness) -> None:
+    token = (await signed_up(harness)).access
+    caller = await harness.sessions.authenticate(token)
 
-    await room.stores.devices.end(caller.user_id, caller.device, room.clock.now())
+    await harness.stores.devices.end(caller.user_id, caller.device, harness.clock.now())
 
-    room.clock.advance(milliseconds=999)
+    harness.clock.advance(milliseconds=999)
     with pytest.raises(InvalidToken):
-        await room.sessions.authenticate(token)
+        await harness.sessions.authenticate(token)
     with pytest.raises(InvalidToken):
-        await room.sessions.check_still_valid(caller)
+        await harness.sessions.check_still_valid(caller)
 
 
 async def test_the_database_away_is_unavailable_and_nobody_is_let_in_blindly(
-    room: AccountHarness, counted: CountingStatusStore
+    harness: AccountHarness, counted: CountingStatusStore
 ) -> None:
-    token = (await signed_up(room)).access
-    await room.sessions.authenticate(token)
+    token = (await signed_up(harness)).access
+    await harness.sessions.authenticate(token)
     counted.is_away = True
 
-    room.clock.advance(seconds=1)
+    harness.clock.advance(seconds=1)
     with pytest.raises(Unavailable):
-        await room.sessions.authenticate(token)
+        await harness.sessions.authenticate(token)
 
     counted.is_away = False
-    await room.sessions.authenticate(token)
+    await harness.sessions.authenticate(token)
 
 
-async def test_a_clock_set_back_does_not_stretch_the_memory(room: AccountHarness, counted: CountingStatusStore) -> None:
-    token = (await signed_up(room)).access
-    await room.sessions.authenticate(token)
+async def test_a_clock_set_back_does_not_stretch_the_memory(
+    harness: AccountHarness, counted: CountingStatusStore
+) -> None:
+    token = (await signed_up(harness)).access
+    await harness.sessions.authenticate(token)
 
-    room.clock.advance(seconds=-5)
-    await room.sessions.authenticate(token)
+    harness.clock.advance(seconds=-5)
+    await harness.sessions.authenticate(token)
 
     assert len(counted.asked) == 2
 
 
-async def test_questions_at_the_same_time_share_statements(room: AccountHarness, counted: CountingStatusStore) -> None:
+async def test_questions_at_the_same_time_share_statements(
+    harness: AccountHarness, counted: CountingStatusStore
+) -> None:
     devices = [uuid4() for _ in range(50)]
     counted.gate.clear()
 
-    asking = [asyncio.ensure_future(room.standings.get(device)) for device in devices]
+    asking = [asyncio.ensure_future(harness.standings.get(device)) for device in devices]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    late = asyncio.ensure_future(room.standings.get(uuid4()))
+    late = asyncio.ensure_future(harness.standings.get(uuid4()))
     counted.gate.set()
     answers = await asyncio.gather(*asking, late)
 
@@ -135,20 +139,22 @@ async def test_questions_at_the_same_time_share_statements(room: AccountHarness,
 
 
 async def test_a_failed_round_fails_all_who_asked_and_nobody_after(
-    stores: AccountStores, room: AccountHarness, counted: CountingStatusStore
+    stores: AccountStores, harness: AccountHarness, counted: CountingStatusStore
 ) -> None:
     counted.is_away = True
-    answers = await asyncio.gather(*(room.standings.get(uuid4()) for _ in range(10)), return_exceptions=True)
+    answers = await asyncio.gather(*(harness.standings.get(uuid4()) for _ in range(10)), return_exceptions=True)
     counted.is_away = False
 
     assert all(isinstance(answer, Unavailable) for answer in answers)
-    assert await room.standings.get(uuid4()) is None
+    assert await harness.standings.get(uuid4()) is None
 
 
-async def test_one_who_gives_up_takes_nobody_along_for_good(room: AccountHarness, counted: CountingStatusStore) -> None:
+async def test_one_who_gives_up_takes_nobody_along_for_good(
+    harness: AccountHarness, counted: CountingStatusStore
+) -> None:
     device = uuid4()
     counted.gate.clear()
-    first = asyncio.ensure_future(room.standings.get(device))
+    first = asyncio.ensure_future(harness.standings.get(device))
     await asyncio.sleep(0)
 
     first.cancel()
@@ -156,105 +162,105 @@ async def test_one_who_gives_up_takes_nobody_along_for_good(room: AccountHarness
         await first
     counted.gate.set()
 
-    assert await room.standings.get(device) is None
+    assert await harness.standings.get(device) is None
 
 
-async def test_a_device_is_seen_once_a_day(room: AccountHarness, counted: CountingStatusStore) -> None:
-    caller = await room.sessions.authenticate((await signed_up(room)).access)
+async def test_a_device_is_seen_once_a_day(harness: AccountHarness, counted: CountingStatusStore) -> None:
+    caller = await harness.sessions.authenticate((await signed_up(harness)).access)
 
     for _ in range(5):
-        room.clock.advance(hours=10)
-        await room.standings.get(caller.device)
+        harness.clock.advance(hours=10)
+        await harness.standings.get(caller.device)
 
     # It signed up at noon of the first day: 22, 8, 18, 4 and 14 o'clock are three days, and the first was known.
     assert [day.day for day in counted.seen_days] == [2, 3]
 
 
-async def test_a_ticket_opens_one_socket(room: AccountHarness) -> None:
-    caller = await room.sessions.authenticate((await signed_up(room)).access)
-    ticket = await room.sessions.issue_ticket(caller)
+async def test_a_ticket_opens_one_socket(harness: AccountHarness) -> None:
+    caller = await harness.sessions.authenticate((await signed_up(harness)).access)
+    ticket = await harness.sessions.issue_ticket(caller)
 
-    assert await room.sessions.redeem_ticket(ticket) == caller
+    assert await harness.sessions.redeem_ticket(ticket) == caller
     with pytest.raises(InvalidToken):
-        await room.sessions.redeem_ticket(ticket)
+        await harness.sessions.redeem_ticket(ticket)
 
 
 @pytest.mark.parametrize("ticket", ["", "x" * 43, "é\udcff"])
-async def test_an_invented_ticket_opens_nothing(room: AccountHarness, ticket: str) -> None:
+async def test_an_invented_ticket_opens_nothing(harness: AccountHarness, ticket: str) -> None:
     with pytest.raises(InvalidToken):
-        await room.sessions.redeem_ticket(ticket)
+        await harness.sessions.redeem_ticket(ticket)
 
 
-async def test_a_ticket_is_good_for_thirty_seconds(room: AccountHarness) -> None:
-    caller = await room.sessions.authenticate((await signed_up(room)).access)
-    ticket = await room.sessions.issue_ticket(caller)
-    room.clock.advance(seconds=30)
-
-    with pytest.raises(InvalidToken):
-        await room.sessions.redeem_ticket(ticket)
-
-
-async def test_a_ticket_dies_with_the_sessions_it_came_from(room: AccountHarness) -> None:
-    pair = await signed_up(room)
-    caller = await room.sessions.authenticate(pair.access)
-    ticket = await room.sessions.issue_ticket(caller)
-    await room.sessions.refresh(pair.refresh, uuid4())
-    with pytest.raises(InvalidToken):
-        await room.sessions.refresh(pair.refresh, uuid4())
+async def test_a_ticket_is_good_for_thirty_seconds(harness: AccountHarness) -> None:
+    caller = await harness.sessions.authenticate((await signed_up(harness)).access)
+    ticket = await harness.sessions.issue_ticket(caller)
+    harness.clock.advance(seconds=30)
 
     with pytest.raises(InvalidToken):
-        await room.sessions.redeem_ticket(ticket)
+        await harness.sessions.redeem_ticket(ticket)
 
 
-async def test_tokens_are_refreshed(room: AccountHarness) -> None:
-    pair = await signed_up(room)
-    room.clock.advance(days=6)
+async def test_a_ticket_dies_with_the_sessions_it_came_from(harness: AccountHarness) -> None:
+    pair = await signed_up(harness)
+    caller = await harness.sessions.authenticate(pair.access)
+    ticket = await harness.sessions.issue_ticket(caller)
+    await harness.sessions.refresh(pair.refresh, uuid4())
+    with pytest.raises(InvalidToken):
+        await harness.sessions.refresh(pair.refresh, uuid4())
 
-    fresh = await room.sessions.refresh(pair.refresh, uuid4())
+    with pytest.raises(InvalidToken):
+        await harness.sessions.redeem_ticket(ticket)
 
-    await room.sessions.authenticate(fresh.access)
+
+async def test_tokens_are_refreshed(harness: AccountHarness) -> None:
+    pair = await signed_up(harness)
+    harness.clock.advance(days=6)
+
+    fresh = await harness.sessions.refresh(pair.refresh, uuid4())
+
+    await harness.sessions.authenticate(fresh.access)
     assert fresh.refresh != pair.refresh
     assert fresh.refresh_lifetime == timedelta(days=7)
 
 
-async def test_reuse_ends_access_tokens_and_sockets_of_the_device(room: AccountHarness) -> None:
-    pair = await signed_up(room)
-    caller = await room.sessions.authenticate(pair.access)
-    fresh = await room.sessions.refresh(pair.refresh, uuid4())
+async def test_reuse_ends_access_tokens_and_sockets_of_the_device(harness: AccountHarness) -> None:
+    pair = await signed_up(harness)
+    caller = await harness.sessions.authenticate(pair.access)
+    fresh = await harness.sessions.refresh(pair.refresh, uuid4())
 
     with pytest.raises(InvalidToken):
-        await room.sessions.refresh(pair.refresh, uuid4())
+        await harness.sessions.refresh(pair.refresh, uuid4())
 
-    assert room.listener.ended_mailboxes == [caller.mailbox]
+    assert harness.listener.ended_mailboxes == [caller.mailbox]
     for token in (pair.access, fresh.access):
         with pytest.raises(InvalidToken):
-            await room.sessions.authenticate(token)
+            await harness.sessions.authenticate(token)
     with pytest.raises(InvalidToken):
-        await room.sessions.refresh(fresh.refresh, uuid4())
+        await harness.sessions.refresh(fresh.refresh, uuid4())
 
 
-async def test_a_lost_answer_is_asked_for_again_under_the_same_attempt(room: AccountHarness) -> None:
-    pair = await signed_up(room)
+async def test_a_lost_answer_is_asked_for_again_under_the_same_attempt(harness: AccountHarness) -> None:
+    pair = await signed_up(harness)
     attempt = uuid4()
-    lost = await room.sessions.refresh(pair.refresh, attempt)
+    lost = await harness.sessions.refresh(pair.refresh, attempt)
 
-    room.clock.advance(seconds=29)
-    again = await room.sessions.refresh(pair.refresh, attempt)
+    harness.clock.advance(seconds=29)
+    again = await harness.sessions.refresh(pair.refresh, attempt)
 
-    await room.sessions.refresh(again.refresh, uuid4())
-    assert room.listener.ended_mailboxes == []
+    await harness.sessions.refresh(again.refresh, uuid4())
+    assert harness.listener.ended_mailboxes == []
     assert lost.refresh != again.refresh
 
 
 async def test_one_who_gives_up_while_gathering_leaves_the_others_an_answer(
-    room: AccountHarness, counted: CountingStatusStore
+    harness: AccountHarness, counted: CountingStatusStore
 ) -> None:
     counted.gate.clear()
-    asking = asyncio.ensure_future(room.standings.get(uuid4()))
+    asking = asyncio.ensure_future(harness.standings.get(uuid4()))
     await asyncio.sleep(0)
-    gathering = asyncio.ensure_future(room.standings.get(uuid4()))
+    gathering = asyncio.ensure_future(harness.standings.get(uuid4()))
     await asyncio.sleep(0)
-    follower = asyncio.ensure_future(room.standings.get(uuid4()))
+    follower = asyncio.ensure_future(harness.standings.get(uuid4()))
     await asyncio.sleep(0)
 
     gathering.cancel()
@@ -263,75 +269,75 @@ async def test_one_who_gives_up_while_gathering_leaves_the_others_an_answer(
 
     counted.gate.set()
     assert await asking is None
-    assert await room.standings.get(uuid4()) is None
+    assert await harness.standings.get(uuid4()) is None
 
 
-async def test_a_remembered_token_still_expires(room: AccountHarness) -> None:
-    token = (await signed_up(room)).access
-    await room.sessions.authenticate(token)
+async def test_a_remembered_token_still_expires(harness: AccountHarness) -> None:
+    token = (await signed_up(harness)).access
+    await harness.sessions.authenticate(token)
 
-    room.clock.advance(hours=1, seconds=10)
+    harness.clock.advance(hours=1, seconds=10)
     with pytest.raises(InvalidToken):
-        await room.sessions.authenticate(token)
+        await harness.sessions.authenticate(token)
 
 
-async def test_memories_stay_bounded(room: AccountHarness) -> None:
-    room.standings._cache, room.sessions._verified = LruCache(10), LruCache(10)
-    caller = await room.sessions.authenticate((await signed_up(room)).access)
+async def test_memories_stay_bounded(harness: AccountHarness) -> None:
+    harness.standings._cache, harness.sessions._verified = LruCache(10), LruCache(10)
+    caller = await harness.sessions.authenticate((await signed_up(harness)).access)
 
     for _ in range(30):
-        await room.standings.get(uuid4())
-        await room.sessions.authenticate(room.tokens.issue(caller.user_id, caller.device, 1))
+        await harness.standings.get(uuid4())
+        await harness.sessions.authenticate(harness.tokens.issue(caller.user_id, caller.device, 1))
 
-    assert (len(room.standings._cache), len(room.sessions._verified)) == (10, 10)
+    assert (len(harness.standings._cache), len(harness.sessions._verified)) == (10, 10)
 
 
-async def test_a_token_that_names_another_person_than_its_device_has_is_refused(room: AccountHarness) -> None:
-    caller = await room.sessions.authenticate((await signed_up(room)).access)
+async def test_a_token_that_names_another_person_than_its_device_has_is_refused(harness: AccountHarness) -> None:
+    caller = await harness.sessions.authenticate((await signed_up(harness)).access)
 
     with pytest.raises(InvalidToken):
-        await room.sessions.authenticate(room.tokens.issue(UserId(uuid4()), caller.device, caller.generation))
+        await harness.sessions.authenticate(harness.tokens.issue(UserId(uuid4()), caller.device, caller.generation))
 
 
-async def test_what_a_leaked_key_signed_is_worthless_once_it_is_dropped(room: AccountHarness) -> None:
-    token = (await signed_up(room)).access
-    caller = await room.sessions.authenticate(token)
-    ticket = await room.sessions.issue_ticket(caller)
+async def test_what_a_leaked_key_signed_is_worthless_once_it_is_dropped(harness: AccountHarness) -> None:
+    token = (await signed_up(harness)).access
+    caller = await harness.sessions.authenticate(token)
+    ticket = await harness.sessions.issue_ticket(caller)
 
-    room.tokens.keys.replace([SigningKey("k2", b"2" * 48, room.clock.now())])
+    harness.tokens.keys.replace([SigningKey("k2", b"2" * 48, harness.clock.now())])
 
-    assert not room.sessions.has_valid_key(caller)
+    assert not harness.sessions.has_valid_key(caller)
     for attempt in (
-        room.sessions.authenticate(token),
-        room.sessions.check_still_valid(caller),
-        room.sessions.redeem_ticket(ticket),
+        harness.sessions.authenticate(token),
+        harness.sessions.check_still_valid(caller),
+        harness.sessions.redeem_ticket(ticket),
     ):
         with pytest.raises(InvalidToken):
             await attempt
 
 
-async def test_a_node_hears_of_each_end_once_however_late_it_comes_to_light(room: AccountHarness) -> None:
-    caller = await room.sessions.authenticate((await signed_up(room)).access)
-    watch = RevocationWatcher(room.stores.sessions, room.standings)
+async def test_a_node_hears_of_each_end_once_however_late_it_comes_to_light(harness: AccountHarness) -> None:
+    caller = await harness.sessions.authenticate((await signed_up(harness)).access)
+    watch = RevocationWatcher(harness.stores.sessions, harness.standings)
     assert await watch.poll(0) == (set(), set())
 
-    await room.stores.devices.end(caller.user_id, caller.device, room.clock.now())
+    await harness.stores.devices.end(caller.user_id, caller.device, harness.clock.now())
 
     looks = [await watch.poll(seconds) for seconds in (0.4, 0.8, 20, 40)]
     assert looks == [({caller.device}, set()), *[(set(), set())] * 3]
 
 
 async def test_a_node_that_could_not_look_for_long_misses_no_end(
-    room: AccountHarness, counted: CountingStatusStore
+    harness: AccountHarness, counted: CountingStatusStore
 ) -> None:
     callers = [
-        await room.sessions.authenticate((await room.sign_up(f"+4179123456{n}")).tokens.access) for n in range(3)
+        await harness.sessions.authenticate((await harness.sign_up(f"+4179123456{n}")).tokens.access) for n in range(3)
     ]
-    watch = RevocationWatcher(counted, room.standings)
+    watch = RevocationWatcher(counted, harness.standings)
     await watch.poll(0)
     counted.is_away = True
     for caller in callers:
-        await room.stores.devices.end(caller.user_id, caller.device, room.clock.now())
+        await harness.stores.devices.end(caller.user_id, caller.device, harness.clock.now())
     with pytest.raises(Unavailable):
         await watch.poll(100)
     counted.is_away = False

@@ -149,14 +149,14 @@ async def test_a_judge_who_does_not_answer_lets_nobody_in(verdict: FaultHandler)
 
 async def test_who_shows_nothing_uses_nothing_up() -> None:
     async with open_stores(None) as stores:
-        room = AccountHarness(stores)
-        registration = Registration(room.codes, ProofOfWork(BITS, room.clock), room.arrivals)
+        harness = AccountHarness(stores)
+        registration = Registration(harness.codes, ProofOfWork(BITS, harness.clock), harness.arrivals)
 
         with pytest.raises(InvalidRequest):
             await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, RequestOrigin(ADDRESS))
         await registration.request_otp(NUMBER, Purpose.LOGIN, Channel.SMS, RequestOrigin(ADDRESS, solve_proof()))
 
-        assert len(room.otp_sender.sent) == 1
+        assert len(harness.otp_sender.sent) == 1
 
 
 async def test_an_open_door_asks_for_nothing() -> None:

@@ -29,7 +29,7 @@ class RecordingListener:
 
 
 @pytest.fixture
-def room() -> MemoryDirectory:
+def harness() -> MemoryDirectory:
     return MemoryDirectory()
 
 
@@ -39,18 +39,20 @@ def told() -> RecordingListener:
 
 
 @pytest.fixture
-def friends(room: MemoryDirectory, told: RecordingListener) -> Friends:
-    return Friends(room.friends, InProcessLimiter(), FakeClock(), told)
+def friends(harness: MemoryDirectory, told: RecordingListener) -> Friends:
+    return Friends(harness.friends, InProcessLimiter(), FakeClock(), told)
 
 
-async def person(room: MemoryDirectory) -> Caller:
+async def person(harness: MemoryDirectory) -> Caller:
     """An authenticated caller."""
-    return new_caller(await room.add_account(), 1, 1)
+    return new_caller(await harness.add_account(), 1, 1)
 
 
-async def test_asking_a_stranger_is_a_new_contact_and_nothing_else_is(friends: Friends, room: MemoryDirectory) -> None:
-    ann, *others = [await person(room) for _ in range(24)]
-    await room.conversations.open_direct(ann.user_id, others[21].user_id, FakeClock().now())
+async def test_asking_a_stranger_is_a_new_contact_and_nothing_else_is(
+    friends: Friends, harness: MemoryDirectory
+) -> None:
+    ann, *others = [await person(harness) for _ in range(24)]
+    await harness.conversations.open_direct(ann.user_id, others[21].user_id, FakeClock().now())
     await friends.send_request(others[22], ann.user_id)
     for other in others[:20]:
         assert (await friends.send_request(ann, other.user_id)).grants
@@ -60,11 +62,11 @@ async def test_asking_a_stranger_is_a_new_contact_and_nothing_else_is(friends: F
 
     for known in (others[0], others[21], others[22]):
         assert not (await friends.send_request(ann, known.user_id)).grants
-    assert (await room.friends.list_requests(others[20].user_id, RequestDirection.INCOMING, 9, None)).requests == []
+    assert (await harness.friends.list_requests(others[20].user_id, RequestDirection.INCOMING, 9, None)).requests == []
 
 
-async def test_nobody_who_is_not_there_costs_anything(friends: Friends, room: MemoryDirectory) -> None:
-    ann, bo = await person(room), await person(room)
+async def test_nobody_who_is_not_there_costs_anything(friends: Friends, harness: MemoryDirectory) -> None:
+    ann, bo = await person(harness), await person(harness)
 
     for _ in range(30):
         with pytest.raises(NotFound):
@@ -76,9 +78,9 @@ async def test_nobody_who_is_not_there_costs_anything(friends: Friends, room: Me
 
 
 async def test_everybody_is_told_when_two_become_friends_and_when_they_part(
-    friends: Friends, room: MemoryDirectory, told: RecordingListener
+    friends: Friends, harness: MemoryDirectory, told: RecordingListener
 ) -> None:
-    ann, bo = await person(room), await person(room)
+    ann, bo = await person(harness), await person(harness)
 
     await friends.send_request(ann, bo.user_id)
     before = list(told.people)
@@ -89,10 +91,10 @@ async def test_everybody_is_told_when_two_become_friends_and_when_they_part(
 
 
 async def test_everybody_is_told_of_a_block_and_of_the_conversation_it_changes(
-    room: MemoryDirectory, told: RecordingListener
+    harness: MemoryDirectory, told: RecordingListener
 ) -> None:
-    blocks, ann, bo = Blocks(room.blocks, FakeClock(), told), await person(room), await person(room)
-    opened, _ = await room.conversations.open_direct(ann.user_id, bo.user_id, FakeClock().now())
+    blocks, ann, bo = Blocks(harness.blocks, FakeClock(), told), await person(harness), await person(harness)
+    opened, _ = await harness.conversations.open_direct(ann.user_id, bo.user_id, FakeClock().now())
 
     await blocks.block(ann, bo.user_id)
     await blocks.unblock(ann, bo.user_id)

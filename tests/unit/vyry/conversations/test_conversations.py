@@ -11,17 +11,19 @@ from vyry.kernel.ids import ConversationId, UserId, new_id
 
 
 @pytest.fixture
-def room() -> MemoryDirectory:
+def harness() -> MemoryDirectory:
     return MemoryDirectory()
 
 
 @pytest.fixture
-def conversations(room: MemoryDirectory) -> Conversations:
-    return Conversations(room.conversations, InProcessLimiter(), FakeClock())
+def conversations(harness: MemoryDirectory) -> Conversations:
+    return Conversations(harness.conversations, InProcessLimiter(), FakeClock())
 
 
-async def test_both_see_the_conversation_that_one_opened(conversations: Conversations, room: MemoryDirectory) -> None:
-    ann, bo = await room.add_account(), await room.add_account()
+async def test_both_see_the_conversation_that_one_opened(
+    conversations: Conversations, harness: MemoryDirectory
+) -> None:
+    ann, bo = await harness.add_account(), await harness.add_account()
 
     opened = await conversations.open_direct(ann, bo)
 
@@ -30,8 +32,10 @@ async def test_both_see_the_conversation_that_one_opened(conversations: Conversa
     assert (await conversations.list(bo, 50, None)).conversations == [opened.conversation]
 
 
-async def test_to_outsiders_a_conversation_does_not_exist(conversations: Conversations, room: MemoryDirectory) -> None:
-    ann, bo, eve = [await room.add_account() for _ in range(3)]
+async def test_to_outsiders_a_conversation_does_not_exist(
+    conversations: Conversations, harness: MemoryDirectory
+) -> None:
+    ann, bo, eve = [await harness.add_account() for _ in range(3)]
     opened = await conversations.open_direct(ann, bo)
 
     for key in (opened.conversation.conversation_id, ConversationId(new_id())):
@@ -39,8 +43,8 @@ async def test_to_outsiders_a_conversation_does_not_exist(conversations: Convers
             await conversations.load(eve, key)
 
 
-async def test_nobody_opens_one_with_themselves(conversations: Conversations, room: MemoryDirectory) -> None:
-    ann = await room.add_account()
+async def test_nobody_opens_one_with_themselves(conversations: Conversations, harness: MemoryDirectory) -> None:
+    ann = await harness.add_account()
 
     with pytest.raises(InvalidRequest) as refusal:
         await conversations.open_direct(ann, ann)
@@ -48,15 +52,15 @@ async def test_nobody_opens_one_with_themselves(conversations: Conversations, ro
     assert refusal.value.members["fields"] == [{"field": "userId", "problem": "is your own account"}]
 
 
-async def test_somebody_who_is_not_there_is_not_found(conversations: Conversations, room: MemoryDirectory) -> None:
+async def test_somebody_who_is_not_there_is_not_found(conversations: Conversations, harness: MemoryDirectory) -> None:
     with pytest.raises(NotFound):
-        await conversations.open_direct(await room.add_account(), UserId(new_id()))
+        await conversations.open_direct(await harness.add_account(), UserId(new_id()))
 
 
 async def test_twenty_new_contacts_a_day_and_any_number_of_old_ones(
-    conversations: Conversations, room: MemoryDirectory
+    conversations: Conversations, harness: MemoryDirectory
 ) -> None:
-    ann, *others = [await room.add_account() for _ in range(22)]
+    ann, *others = [await harness.add_account() for _ in range(22)]
     for other in others[:20]:
         await conversations.open_direct(ann, other)
 

@@ -39,7 +39,7 @@ async def services() -> AsyncIterator[PushServer]:
 
 
 @pytest.fixture
-async def room(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WakeHarness]:
+async def harness(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WakeHarness]:
     monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
     async with open_mail_store(None, MailboxCaps()) as mail, open_wake_harness(mail) as opened:
         yield opened
@@ -50,19 +50,19 @@ def web() -> Pusher:
 
 
 @asynccontextmanager
-async def waking(room: WakeHarness, lanes: Sequence[PushPool]) -> AsyncIterator[WakeupSender]:
-    wakes = WakeupSender(room.store, lanes)
+async def waking(harness: WakeHarness, lanes: Sequence[PushPool]) -> AsyncIterator[WakeupSender]:
+    wakes = WakeupSender(harness.store, lanes)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(wakes.run())
         yield wakes
         running.cancel()
 
 
-async def add_waiting_device(room: WakeHarness, services: PushServer, name: str) -> MailboxKey:
+async def add_waiting_device(harness: WakeHarness, services: PushServer, name: str) -> MailboxKey:
     """A device with mail, to be woken now."""
-    box = await room.add_mailbox(None)
-    await room.register(box, PushTarget(PushKind.UNIFIEDPUSH, f"{services.url}/push/{name}"))
-    await room.deposit(box)
+    box = await harness.add_mailbox(None)
+    await harness.register(box, PushTarget(PushKind.UNIFIEDPUSH, f"{services.url}/push/{name}"))
+    await harness.deposit(box)
     return box
 
 
@@ -79,87 +79,89 @@ async def until(claim: Callable[[], bool]) -> None:
     raise TimeoutError
 
 
-async def test_what_is_due_is_sent_once(room: WakeHarness, services: PushServer) -> None:
+async def test_what_is_due_is_sent_once(harness: WakeHarness, services: PushServer) -> None:
     for name in ("ann", "bo", "cy"):
-        await add_waiting_device(room, services, name)
-    await room.pass_time(seconds=4)
+        await add_waiting_device(harness, services, name)
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool(WEB, web(), 2)]):
+    async with waking(harness, [PushPool(WEB, web(), 2)]):
         await until(lambda: len(services.pushed) == 3)
-        await room.pass_time(minutes=10)
-        later = await add_waiting_device(room, services, "dee")
-        await room.pass_time(seconds=4)
+        await harness.pass_time(minutes=10)
+        later = await add_waiting_device(harness, services, "dee")
+        await harness.pass_time(seconds=4)
         await until(lambda: len(services.pushed) == 4)
 
     assert sorted(each.name for each in services.pushed) == ["ann", "bo", "cy", "dee"]
-    assert later in room.targets
+    assert later in harness.targets
 
 
-async def test_a_carrier_that_hangs_holds_up_no_other(room: WakeHarness, services: PushServer) -> None:
+async def test_a_carrier_that_hangs_holds_up_no_other(harness: WakeHarness, services: PushServer) -> None:
     async with open_push_server() as stuck:
         stuck.fault = never_respond
         for number in range(4):
-            await add_waiting_device(room, stuck, f"stuck{number}")
+            await add_waiting_device(harness, stuck, f"stuck{number}")
         fcm = FcmPusher(ServiceAccount.read(services.service_account()), SystemClock(), services.url)
-        ann = await room.add_mailbox(PushKind.FCM)
-        await room.deposit(ann)
-        await room.pass_time(seconds=4)
+        ann = await harness.add_mailbox(PushKind.FCM)
+        await harness.deposit(ann)
+        await harness.pass_time(seconds=4)
 
-        async with waking(room, [PushPool(WEB, web(), 4), PushPool((PushKind.FCM,), fcm, 4)]):
+        async with waking(harness, [PushPool(WEB, web(), 4), PushPool((PushKind.FCM,), fcm, 4)]):
             await until(lambda: stuck.request_count == 4 and len(services.fcm_messages) == 1)
 
-    assert services.fcm_messages[0]["token"] == room.targets[ann].token
+    assert services.fcm_messages[0]["token"] == harness.targets[ann].token
 
 
-async def test_a_target_that_is_gone_is_asked_once(room: WakeHarness, services: PushServer) -> None:
+async def test_a_target_that_is_gone_is_asked_once(harness: WakeHarness, services: PushServer) -> None:
     services.fault = respond_with(410)
-    box = await add_waiting_device(room, services, "ann")
-    await room.pass_time(seconds=4)
+    box = await add_waiting_device(harness, services, "ann")
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool(WEB, web(), 4)]):
+    async with waking(harness, [PushPool(WEB, web(), 4)]):
         await until(lambda: services.request_count == 1)
         services.fault = None
-        await room.deposit(box)
-        await room.pass_time(hours=1)
-        await add_waiting_device(room, services, "bo")
-        await room.pass_time(seconds=4)
+        await harness.deposit(box)
+        await harness.pass_time(hours=1)
+        await add_waiting_device(harness, services, "bo")
+        await harness.pass_time(seconds=4)
         await until(lambda: bool(services.pushed))
 
     assert [each.name for each in services.pushed] == ["bo"]
 
 
 async def test_a_service_that_was_away_is_asked_again_later(
-    room: WakeHarness, services: PushServer, monkeypatch: pytest.MonkeyPatch
+    harness: WakeHarness, services: PushServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 60.0)
     services.fault = respond_with(503)
-    await add_waiting_device(room, services, "ann")
-    await room.pass_time(seconds=4)
+    await add_waiting_device(harness, services, "ann")
+    await harness.pass_time(seconds=4)
     before = count_noted(PushResult.LATER)
 
-    async with waking(room, [PushPool(WEB, web(), 4)]):
+    async with waking(harness, [PushPool(WEB, web(), 4)]):
         await until(lambda: count_noted(PushResult.LATER) == before + 1)
         services.fault = None
-        await room.pass_time(seconds=31)
+        await harness.pass_time(seconds=31)
         early = services.request_count
-        await room.pass_time(seconds=60)
+        await harness.pass_time(seconds=60)
         await until(lambda: bool(services.pushed))
 
     assert (early, services.request_count) == (1, 2)
 
 
-async def test_a_refusal_is_not_repeated_and_new_mail_is_another_try(room: WakeHarness, services: PushServer) -> None:
+async def test_a_refusal_is_not_repeated_and_new_mail_is_another_try(
+    harness: WakeHarness, services: PushServer
+) -> None:
     services.fault = respond_with(400)
-    box, before = await add_waiting_device(room, services, "ann"), count_noted(PushResult.REFUSED)
-    await room.pass_time(seconds=4)
+    box, before = await add_waiting_device(harness, services, "ann"), count_noted(PushResult.REFUSED)
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool(WEB, web(), 4)]):
+    async with waking(harness, [PushPool(WEB, web(), 4)]):
         await until(lambda: count_noted(PushResult.REFUSED) == before + 1)
-        await room.pass_time(hours=1)
+        await harness.pass_time(hours=1)
         await asyncio.sleep(0.05)
         services.fault, asked = None, services.request_count
-        await room.deposit(box)
-        await room.pass_time(seconds=4)
+        await harness.deposit(box)
+        await harness.pass_time(seconds=4)
         await until(lambda: bool(services.pushed))
 
     assert asked == 1
@@ -178,17 +180,17 @@ class FailingPusher:
         """Nothing is open."""
 
 
-async def test_after_so_many_tries_it_is_given_up(room: WakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_so_many_tries_it_is_given_up(harness: WakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(module, "MOST_ATTEMPTS", 5)
     broken = FailingPusher()
-    await room.deposit(await room.add_mailbox(PushKind.FCM))
-    await room.pass_time(seconds=4)
+    await harness.deposit(await harness.add_mailbox(PushKind.FCM))
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool((PushKind.FCM,), broken, 4)]):
+    async with waking(harness, [PushPool((PushKind.FCM,), broken, 4)]):
         await until(lambda: broken.asked == 5)
         await asyncio.sleep(0.05)
-        await room.pass_time(hours=1)
+        await harness.pass_time(hours=1)
         await asyncio.sleep(0.05)
 
     assert broken.asked == 5
@@ -206,56 +208,56 @@ class SlowPusher(FailingPusher):
 
 
 async def test_a_try_that_never_ends_is_given_up_and_made_again(
-    room: WakeHarness, monkeypatch: pytest.MonkeyPatch
+    harness: WakeHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TRY_SECONDS", 0.05)
     monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.0)
     slow = SlowPusher()
-    await room.deposit(await room.add_mailbox(PushKind.FCM))
-    await room.pass_time(seconds=4)
+    await harness.deposit(await harness.add_mailbox(PushKind.FCM))
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool((PushKind.FCM,), slow, 1)]):
+    async with waking(harness, [PushPool((PushKind.FCM,), slow, 1)]):
         await until(lambda: slow.asked == 3)
 
 
-async def test_what_was_not_tried_is_never_given_up(room: WakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_was_not_tried_is_never_given_up(harness: WakeHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_WAIT_SECONDS", 0.0)
     monkeypatch.setattr(module, "MOST_ATTEMPTS", 2)
     busy = [PushOutcome(module.PushResult.BUSY)] * 3
     slow = SlowPusher(*busy, PushOutcome(module.PushResult.LATER), *busy, PushOutcome(module.PushResult.SENT))
-    await room.deposit(await room.add_mailbox(PushKind.FCM))
-    await room.pass_time(seconds=4)
+    await harness.deposit(await harness.add_mailbox(PushKind.FCM))
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool((PushKind.FCM,), slow, 1)]):
+    async with waking(harness, [PushPool((PushKind.FCM,), slow, 1)]):
         await until(lambda: not slow.outcomes)
 
     assert slow.asked == 8
 
 
-async def test_a_carrier_that_raises_tells_no_endpoint(room: WakeHarness) -> None:
-    broken, box = FailingPusher(), await room.add_mailbox(None)
-    await room.register(box, PushTarget(PushKind.UNIFIEDPUSH, "https://push.example/a-secret-place"))
-    await room.deposit(box)
-    await room.pass_time(seconds=4)
+async def test_a_carrier_that_raises_tells_no_endpoint(harness: WakeHarness) -> None:
+    broken, box = FailingPusher(), await harness.add_mailbox(None)
+    await harness.register(box, PushTarget(PushKind.UNIFIEDPUSH, "https://push.example/a-secret-place"))
+    await harness.deposit(box)
+    await harness.pass_time(seconds=4)
 
     with capture_logs() as logs:
-        async with waking(room, [PushPool(WEB, broken, 4)]):
+        async with waking(harness, [PushPool(WEB, broken, 4)]):
             await until(lambda: broken.asked == 1)
 
     assert [(each["event"], each["error"]) for each in logs] == [("push_failed", "ZeroDivisionError")]
     assert "push.example" not in str(logs)
 
 
-async def test_what_nobody_carries_waits_in_nobodys_way(room: WakeHarness) -> None:
+async def test_what_nobody_carries_waits_in_nobodys_way(harness: WakeHarness) -> None:
     for _ in range(6):
-        await room.deposit(await room.add_mailbox(PushKind.APNS))
-    await room.pass_time(seconds=4)
+        await harness.deposit(await harness.add_mailbox(PushKind.APNS))
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool((PushKind.APNS,), DisabledPusher(), 2)]):
+    async with waking(harness, [PushPool((PushKind.APNS,), DisabledPusher(), 2)]):
         await asyncio.sleep(0.1)
-    await room.pass_time(hours=1)
+    await harness.pass_time(hours=1)
 
-    assert await room.claim_wakes() == []
+    assert await harness.claim_wakes() == []
 
 
 class UnavailableStore(MemoryWakeups):
@@ -280,13 +282,15 @@ class UnavailableStore(MemoryWakeups):
             raise Unavailable
 
 
-async def test_an_outage_of_the_database_loses_a_ring_and_no_wake_up(services: PushServer, room: WakeHarness) -> None:
-    assert isinstance(room.mail.store, MemoryMailStore)
-    room.store = away = UnavailableStore(room.mail.store.room)
-    box = await add_waiting_device(room, services, "ann")
-    await room.pass_time(seconds=4)
+async def test_an_outage_of_the_database_loses_a_ring_and_no_wake_up(
+    services: PushServer, harness: WakeHarness
+) -> None:
+    assert isinstance(harness.mail.store, MemoryMailStore)
+    harness.store = away = UnavailableStore(harness.mail.store.state)
+    box = await add_waiting_device(harness, services, "ann")
+    await harness.pass_time(seconds=4)
 
-    async with waking(room, [PushPool(WEB, web(), 4)]) as wakes:
+    async with waking(harness, [PushPool(WEB, web(), 4)]) as wakes:
         await wakes.wake_for_call([box])
         await asyncio.sleep(0.05)
         asked, away.is_away = services.request_count, False

@@ -71,9 +71,9 @@ class ForgetsTheLimit(MemoryLinks):
 )
 def test_the_machine_finds_each_planted_bug(broken: type[MemoryLinks]) -> None:
     class OverBroken(LinkMachine):
-        def plant_bug(self, room: LinkHarness) -> None:
-            ledger, people = room.links._ledger, room.links._people  # type: ignore[attr-defined]
-            room.links = broken(ledger, people)
+        def plant_bug(self, harness: LinkHarness) -> None:
+            ledger, people = harness.links._ledger, harness.links._people  # type: ignore[attr-defined]
+            harness.links = broken(ledger, people)
 
     with pytest.raises(AssertionError):
         run_state_machine_as_test(OverBroken, settings=HUNT)

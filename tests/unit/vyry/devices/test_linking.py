@@ -41,21 +41,21 @@ class RecordingPinChecks:
         self.callers.append(caller)
 
 
-def linking(room: LinkHarness, limiter: FailingLimiter, pins: RecordingPinChecks) -> Linking:
+def linking(harness: LinkHarness, limiter: FailingLimiter, pins: RecordingPinChecks) -> Linking:
     clock = FakeClock()
     tokens = Tokens(KeyRing([SigningKey.first(SECRET)], clock), timedelta(hours=1), WEEK, clock)
-    return Linking(room.links, pins, limiter, tokens, 6)
+    return Linking(harness.links, pins, limiter, tokens, 6)
 
 
 async def test_an_address_opens_six_links_at_once_and_its_network_is_all_that_is_kept() -> None:
-    async with open_link_harness(None) as room:
-        service = linking(room, FailingLimiter(), RecordingPinChecks())
+    async with open_link_harness(None) as harness:
+        service = linking(harness, FailingLimiter(), RecordingPinChecks())
 
         opened = [await service.open(b"n" * 32, "x", Platform.WEB, "2001:db8:1:2::7") for _ in range(6)]
         with pytest.raises(RateLimited) as refusal:
             await service.open(b"n" * 32, "x", Platform.WEB, "2001:db8:1:2:ffff::1")
         other = await service.open(b"n" * 32, "x", Platform.WEB, "2001:db8:1:3::7")
-        ann = await room.add_owner()
+        ann = await harness.add_owner()
         shown = await service.scan(ann, other.link_id, b"e" * 32)
 
     assert [each.grant.remaining for each in opened] == [5, 4, 3, 2, 1, 0]
@@ -64,22 +64,22 @@ async def test_an_address_opens_six_links_at_once_and_its_network_is_all_that_is
 
 
 async def test_no_link_is_opened_while_they_cannot_be_counted() -> None:
-    async with open_link_harness(None) as room:
+    async with open_link_harness(None) as harness:
         limiter = FailingLimiter()
         limiter.is_away = True
 
         with pytest.raises(Unavailable):
-            await linking(room, limiter, RecordingPinChecks()).open(b"n" * 32, "x", Platform.WEB, "192.0.2.7")
+            await linking(harness, limiter, RecordingPinChecks()).open(b"n" * 32, "x", Platform.WEB, "192.0.2.7")
 
     assert LINK_SESSIONS.is_fail_closed
 
 
 async def test_a_pin_is_asked_only_of_who_may_see_the_link() -> None:
-    async with open_link_harness(None) as room:
+    async with open_link_harness(None) as harness:
         pins = RecordingPinChecks()
-        service = linking(room, FailingLimiter(), pins)
-        ann, eve = await room.add_owner(), new_caller(UserId(new_id()), 1, 99)
-        link_id = await room.scanned_link(ann)
+        service = linking(harness, FailingLimiter(), pins)
+        ann, eve = await harness.add_owner(), new_caller(UserId(new_id()), 1, 99)
+        link_id = await harness.scanned_link(ann)
 
         for caller, which in ((eve, link_id), (ann, new_id())):
             with pytest.raises(NotFound):
@@ -90,12 +90,12 @@ async def test_a_pin_is_asked_only_of_who_may_see_the_link() -> None:
 
 
 async def test_completing_a_link_counts_as_an_upload_of_keys() -> None:
-    async with open_link_harness(None) as room:
+    async with open_link_harness(None) as harness:
         limiter = FailingLimiter()
-        service, ann = linking(room, limiter, RecordingPinChecks()), await room.add_owner()
-        link_id = await room.scanned_link(ann)
-        await room.links.approve(make_approval(link_id, ann))
-        await room.links.claim_provisioning(link_id, hash_token("token"), NOON)
+        service, ann = linking(harness, limiter, RecordingPinChecks()), await harness.add_owner()
+        link_id = await harness.scanned_link(ann)
+        await harness.links.approve(make_approval(link_id, ann))
+        await harness.links.claim_provisioning(link_id, hash_token("token"), NOON)
 
         for _ in range(20):
             with pytest.raises(InvalidKeys):

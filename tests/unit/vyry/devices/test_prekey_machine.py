@@ -25,33 +25,33 @@ class PrekeyMachine(RuleBasedStateMachine):
 
     @initialize()
     def publish(self) -> None:
-        self.room = MemoryDirectory()
+        self.harness = MemoryDirectory()
         self.given: list[int] = []
         self.pq_given: list[int] = []
         self.resorts = 0
         self.bo = asyncio.run(self._sign_up())
 
     async def _sign_up(self) -> Caller:
-        bo = await self.room.add_device(await self.room.add_account())
-        await self.room.prekeys.replace(bo, make_upload(), NOON)
+        bo = await self.harness.add_device(await self.harness.add_account())
+        await self.harness.prekeys.replace(bo, make_upload(), NOON)
         return bo
 
     @rule(first=FIRST, count=COUNT, pq_first=FIRST, pq_count=COUNT)
     def replace(self, first: int, count: int, pq_first: int, pq_count: int) -> None:
         whole = make_upload(range(first, first + count), range(pq_first, pq_first + pq_count))
         with suppress(InvalidKeys):
-            asyncio.run(self.room.prekeys.replace(self.bo, whole, NOON))
+            asyncio.run(self.harness.prekeys.replace(self.bo, whole, NOON))
 
     @rule(first=FIRST, count=COUNT, pq_first=FIRST, pq_count=COUNT)
     def add(self, first: int, count: int, pq_first: int, pq_count: int) -> None:
         more = make_refill(range(first, first + count), range(pq_first, pq_first + pq_count))
         with suppress(InvalidKeys):
-            asyncio.run(self.room.prekeys.refill(self.bo, IDENTITY, more, NOON))
+            asyncio.run(self.harness.prekeys.refill(self.bo, IDENTITY, more, NOON))
 
     @rule(takers=st.integers(1, 5))
     def take(self, takers: int) -> None:
         before = self._state()
-        claims = [asyncio.run(self.room.prekeys.claim(self.bo.user_id, None, MailboxKey(0))) for _ in range(takers)]
+        claims = [asyncio.run(self.harness.prekeys.claim(self.bo.user_id, None, MailboxKey(0))) for _ in range(takers)]
 
         one_time, pq = claimed_key_ids(claims)
         assert one_time == [key.id for key in before.one_time[:takers]]
@@ -75,7 +75,7 @@ class PrekeyMachine(RuleBasedStateMachine):
         assert state.last_resort_uses == self.resorts
 
     def _state(self) -> KeyState:
-        state = asyncio.run(self.room.prekeys.state(self.bo.mailbox))
+        state = asyncio.run(self.harness.prekeys.state(self.bo.mailbox))
         assert state
         return state
 

@@ -80,7 +80,7 @@ def build_prekeys(
 
 
 @pytest.fixture
-def room() -> MemoryDirectory:
+def harness() -> MemoryDirectory:
     return MemoryDirectory()
 
 
@@ -90,18 +90,18 @@ def told() -> RecordingListener:
 
 
 @pytest.fixture
-def prekeys(room: MemoryDirectory, told: RecordingListener) -> Prekeys:
-    return build_prekeys(room.prekeys, listener=told)
+def prekeys(harness: MemoryDirectory, told: RecordingListener) -> Prekeys:
+    return build_prekeys(harness.prekeys, listener=told)
 
 
 @pytest.fixture
-async def ann(room: MemoryDirectory) -> Caller:
-    return await room.add_device(await room.add_account())
+async def ann(harness: MemoryDirectory) -> Caller:
+    return await harness.add_device(await harness.add_account())
 
 
 @pytest.fixture
-async def bo(room: MemoryDirectory) -> Caller:
-    return await room.add_device(await room.add_account())
+async def bo(harness: MemoryDirectory) -> Caller:
+    return await harness.add_device(await harness.add_account())
 
 
 async def test_an_upload_is_answered_with_the_state_after_it(prekeys: Prekeys, bo: Caller) -> None:
@@ -153,8 +153,8 @@ async def test_a_device_asks_for_the_keys_of_one_person_six_times_at_once(
     assert (await prekeys.claim(ann, ann.user_id, None))[0].bundles == []
 
 
-async def strangers(room: MemoryDirectory, count: int) -> list[Caller]:
-    return [await room.add_device(await room.add_account()) for _ in range(count)]
+async def strangers(harness: MemoryDirectory, count: int) -> list[Caller]:
+    return [await harness.add_device(await harness.add_account()) for _ in range(count)]
 
 
 async def use_up_claims(prekeys: Prekeys, crowd: list[Caller], user: UserId) -> None:
@@ -163,29 +163,29 @@ async def use_up_claims(prekeys: Prekeys, crowd: list[Caller], user: UserId) -> 
 
 
 async def test_an_attacker_with_fifty_accounts_empties_forty_an_hour_and_is_refused_nothing(
-    prekeys: Prekeys, room: MemoryDirectory, bo: Caller
+    prekeys: Prekeys, harness: MemoryDirectory, bo: Caller
 ) -> None:
-    await room.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
+    await harness.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
 
-    await use_up_claims(prekeys, await strangers(room, 50), bo.user_id)
+    await use_up_claims(prekeys, await strangers(harness, 50), bo.user_id)
 
     state = await prekeys.state(bo)
     assert (len(state.one_time), len(state.pq), state.last_resort_uses) == (60, 60, 260)
 
 
 async def test_strangers_leave_one_time_keys_to_those_who_talk_and_they_to_friends(
-    prekeys: Prekeys, room: MemoryDirectory, bo: Caller
+    prekeys: Prekeys, harness: MemoryDirectory, bo: Caller
 ) -> None:
-    await room.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
-    met, (friend, late) = await strangers(room, 10), await strangers(room, 2)
+    await harness.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
+    met, (friend, late) = await strangers(harness, 10), await strangers(harness, 2)
     for each in met:
-        chat, _ = await room.conversations.open_direct(each.user_id, bo.user_id, NOON)
-        await room.conversations.note_writers([(chat.conversation_id, bo.user_id)])
-    await room.friends.send_request(friend.user_id, bo.user_id, NOON)
-    await room.friends.accept(bo.user_id, friend.user_id, NOON)
+        chat, _ = await harness.conversations.open_direct(each.user_id, bo.user_id, NOON)
+        await harness.conversations.note_writers([(chat.conversation_id, bo.user_id)])
+    await harness.friends.send_request(friend.user_id, bo.user_id, NOON)
+    await harness.friends.accept(bo.user_id, friend.user_id, NOON)
     left = []
 
-    for crowd in (await strangers(room, 10), met, [friend], [late]):
+    for crowd in (await strangers(harness, 10), met, [friend], [late]):
         await use_up_claims(prekeys, crowd, bo.user_id)
         left.append(len((await prekeys.state(bo)).one_time))
 
@@ -193,11 +193,11 @@ async def test_strangers_leave_one_time_keys_to_those_who_talk_and_they_to_frien
 
 
 async def test_those_who_are_blocked_use_up_nothing_of_what_others_may_claim(
-    prekeys: Prekeys, room: MemoryDirectory, ann: Caller, bo: Caller
+    prekeys: Prekeys, harness: MemoryDirectory, ann: Caller, bo: Caller
 ) -> None:
-    await room.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
-    for each in (crowd := await strangers(room, 20)):
-        await room.blocks.block(bo.user_id, each.user_id, NOON)
+    await harness.prekeys.replace(bo, make_upload(range(1, 101), range(1, 101)), NOON)
+    for each in (crowd := await strangers(harness, 20)):
+        await harness.blocks.block(bo.user_id, each.user_id, NOON)
 
     tries = (prekeys.claim(each, bo.user_id, None) for each in crowd for _ in range(6))
     outcomes = await asyncio.gather(*tries, return_exceptions=True)
@@ -213,9 +213,9 @@ async def test_those_who_are_blocked_use_up_nothing_of_what_others_may_claim(
 
 
 async def test_somebody_blocked_is_refused_as_often_as_one_who_asks_for_nobody(
-    prekeys: Prekeys, room: MemoryDirectory, ann: Caller, bo: Caller
+    prekeys: Prekeys, harness: MemoryDirectory, ann: Caller, bo: Caller
 ) -> None:
-    await room.blocks.block(bo.user_id, ann.user_id, NOON)
+    await harness.blocks.block(bo.user_id, ann.user_id, NOON)
 
     async def answers(user: UserId) -> list[type[BaseException] | None]:
         tries = [await asyncio.gather(prekeys.claim(ann, user, None), return_exceptions=True) for _ in range(8)]
@@ -225,9 +225,9 @@ async def test_somebody_blocked_is_refused_as_often_as_one_who_asks_for_nobody(
 
 
 async def test_an_account_uploads_keys_twenty_times_then_waits(
-    prekeys: Prekeys, room: MemoryDirectory, bo: Caller
+    prekeys: Prekeys, harness: MemoryDirectory, bo: Caller
 ) -> None:
-    tablet = await room.add_device(bo.user_id, 2)
+    tablet = await harness.add_device(bo.user_id, 2)
 
     for each in [bo, tablet] * 10:
         await prekeys.consume_upload_quota(each)
@@ -238,26 +238,28 @@ async def test_an_account_uploads_keys_twenty_times_then_waits(
 
 
 async def test_nothing_is_claimed_while_claims_cannot_be_counted(
-    room: MemoryDirectory, ann: Caller, bo: Caller
+    harness: MemoryDirectory, ann: Caller, bo: Caller
 ) -> None:
-    await room.prekeys.replace(bo, make_upload(), NOON)
+    await harness.prekeys.replace(bo, make_upload(), NOON)
 
     with pytest.raises(Unavailable):
-        await build_prekeys(room.prekeys, limiter=UnavailableLimiter()).claim(ann, bo.user_id, None)
+        await build_prekeys(harness.prekeys, limiter=UnavailableLimiter()).claim(ann, bo.user_id, None)
 
-    state = await room.prekeys.state(bo.mailbox)
+    state = await harness.prekeys.state(bo.mailbox)
     assert state
     assert len(state.one_time) == 3
 
 
-async def test_nothing_is_answered_that_the_ledger_did_not_seal(room: MemoryDirectory, ann: Caller, bo: Caller) -> None:
-    await room.prekeys.replace(bo, make_upload(), NOON)
-    prekeys = build_prekeys(room.prekeys, restore_guard=FailingRestoreGuard())
+async def test_nothing_is_answered_that_the_ledger_did_not_seal(
+    harness: MemoryDirectory, ann: Caller, bo: Caller
+) -> None:
+    await harness.prekeys.replace(bo, make_upload(), NOON)
+    prekeys = build_prekeys(harness.prekeys, restore_guard=FailingRestoreGuard())
 
     with pytest.raises(Unavailable):
         await prekeys.claim(ann, bo.user_id, None)
 
-    assert (await room.prekeys.claim(bo.user_id, None, ann.mailbox)).bundles[0].one_time == OneTimePrekey(2, b"ec 2")
+    assert (await harness.prekeys.claim(bo.user_id, None, ann.mailbox)).bundles[0].one_time == OneTimePrekey(2, b"ec 2")
 
 
 async def test_a_claim_tells_what_the_limits_leave(prekeys: Prekeys, ann: Caller, bo: Caller) -> None:
@@ -268,9 +270,9 @@ async def test_a_claim_tells_what_the_limits_leave(prekeys: Prekeys, ann: Caller
 
 
 async def test_a_device_that_runs_low_is_told(
-    prekeys: Prekeys, room: MemoryDirectory, told: RecordingListener, ann: Caller, bo: Caller
+    prekeys: Prekeys, harness: MemoryDirectory, told: RecordingListener, ann: Caller, bo: Caller
 ) -> None:
-    await room.prekeys.replace(bo, make_upload(range(1, 21), range(1, 31)), NOON)
+    await harness.prekeys.replace(bo, make_upload(range(1, 21), range(1, 31)), NOON)
 
     await prekeys.claim(ann, bo.user_id, None)
 

@@ -32,7 +32,7 @@ def groups(draw: st.DrawFn) -> tuple[range, list[Member], Wishes]:
 
 
 def members_after(assignment: Mapping[str, list[int]]) -> list[Member]:
-    return [Member(name=name, owned=owned, needs_share=False) for name, owned in assignment.items()]
+    return [Member(name=name, owned=owned, version=4, needs_share=False) for name, owned in assignment.items()]
 
 
 def moved(before: Mapping[str, list[int]], after: Mapping[str, list[int]]) -> int:
@@ -115,6 +115,13 @@ def test_of_two_claims_the_later_assignment_counts() -> None:
     owner = Member(name="bob", owned=[1], version=4, needs_share=False)
 
     assert assign(range(2), [stale, owner], Wishes()) == {"ann": [0], "bob": [1]}
+
+
+def test_a_worker_that_missed_an_assignment_gets_its_share_again() -> None:
+    away = Member(name="ann", owned=[0, 1], version=3, needs_share=False)
+    alone = Member(name="bob", owned=[0, 1, 2, 3], version=4, needs_share=False)
+
+    assert [len(numbers) for numbers in assign(range(4), [away, alone], Wishes()).values()] == [2, 2]
 
 
 def test_a_pin_to_a_worker_that_has_gone_falls_back_and_returns_with_it() -> None:

@@ -32,8 +32,8 @@ HUNT = settings(LIVES, max_examples=400, derandomize=True, database=None, phases
 class SkipsNumbers(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         for key in mailboxes:
-            if len(self.room.mailboxes[key].waiting) > 1:
-                box = self.room.mailboxes[key]
+            if len(self.state.mailboxes[key].waiting) > 1:
+                box = self.state.mailboxes[key]
                 box.last_cursor = Cursor(box.last_cursor.seq + 1, box.last_cursor.head)
         return await super().deposit(mailboxes)
 
@@ -41,7 +41,7 @@ class SkipsNumbers(MemoryMailStore):
 class NumbersTwice(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         for key in mailboxes:
-            box = self.room.mailboxes[key]
+            box = self.state.mailboxes[key]
             box.waiting += [replace(envelope) for envelope in box.waiting[1:]]
         return await super().deposit(mailboxes)
 
@@ -49,14 +49,14 @@ class NumbersTwice(MemoryMailStore):
 class NumbersInTheWrongOrder(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         for key in mailboxes:
-            self.room.mailboxes[key].waiting.reverse()
+            self.state.mailboxes[key].waiting.reverse()
         return await super().deposit(mailboxes)
 
 
 class ForgetsTheChain(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         for key in mailboxes:
-            box = self.room.mailboxes[key]
+            box = self.state.mailboxes[key]
             box.last_cursor = replace(box.last_cursor, head=bytes(32)) if box.last_cursor.seq > 2 else box.last_cursor
         return await super().deposit(mailboxes)
 
@@ -64,7 +64,7 @@ class ForgetsTheChain(MemoryMailStore):
 class DropsWhatIsDepositedInACrowd(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         if len(mailboxes) > 2:
-            self.room.mailboxes[next(iter(mailboxes))].waiting.clear()
+            self.state.mailboxes[next(iter(mailboxes))].waiting.clear()
         return await super().deposit(mailboxes)
 
 
@@ -73,7 +73,7 @@ class LosesTheLastOfAFanOut(MemoryMailStore):
         outcomes = await super().post(messages, guards)
         for stored in [] if isinstance(outcomes, Outdated) else outcomes:
             if len(stored.numbers) > 2:
-                box = self.room.mailboxes[stored.mailboxes[-1]]
+                box = self.state.mailboxes[stored.mailboxes[-1]]
                 box.waiting = [each for each in box.waiting if each.number != stored.numbers[-1]]
         return outcomes
 
@@ -88,8 +88,8 @@ class IgnoresGuards(MemoryMailStore):
 
 class ForgetsPosts(MemoryMailStore):
     async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        if len(self.room.messages) > 3:
-            self.room.messages.clear()
+        if len(self.state.messages) > 3:
+            self.state.messages.clear()
         return await super().post(messages, guards)
 
 
@@ -100,7 +100,7 @@ class TakesAnyPoint(MemoryMailStore):
 
 class TakesAnyHead(MemoryMailStore):
     async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
-        entries = [self.room.mailboxes[point.mailbox].entries for point in points]
+        entries = [self.state.mailboxes[point.mailbox].entries for point in points]
         return await super().acknowledge(
             [
                 point._replace(head=inside[point.seq].head) if point.seq in inside else point
@@ -111,7 +111,7 @@ class TakesAnyHead(MemoryMailStore):
 
 class KeepsWhatWasAcknowledged(MemoryMailStore):
     async def acknowledge(self, points: Sequence[Acknowledgement]) -> list[Cursor | None]:
-        boxes = [self.room.mailboxes[point.mailbox] for point in points]
+        boxes = [self.state.mailboxes[point.mailbox] for point in points]
         before = [dict(box.entries) for box in boxes]
         cursors = await super().acknowledge(points)
         for box, entries in zip(boxes, before, strict=True):
@@ -142,7 +142,7 @@ class JumpsOverLargeEntries(MemoryMailStore):
 
 class DropsWithoutNeed(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
-        self.room.caps = replace(self.room.caps, mail_entries=2)
+        self.state.caps = replace(self.state.caps, mail_entries=2)
         return await super().deposit(mailboxes)
 
 
@@ -172,7 +172,7 @@ class TakesStrangersForFriends(MemoryMailStore):
 class ForgetsWhatItCounted(MemoryMailStore):
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         for key in mailboxes:
-            for envelope in self.room.mailboxes[key].waiting:
+            for envelope in self.state.mailboxes[key].waiting:
                 envelope.share = None
         return await super().deposit(mailboxes)
 

@@ -27,10 +27,11 @@ def deposited(*mailboxes: MailboxKey) -> list[Deposited]:
     return [Deposited(mailbox, 1, bytes(32), 1, None) for mailbox in mailboxes]
 
 
-def test_rates_are_means_of_the_last_minute(meter: PartitionMeter) -> None:
+def test_rates_are_means_of_the_last_minute(meter: PartitionMeter, clock: FakeClock) -> None:
     meter.count_received(0, [ANN] * 6, 0.0)
     meter.count_deposited([ANN], deposited(ANN, ANN, ANN))
     for _ in range(3):
+        clock.advance(seconds=1)
         meter.tick()
 
     rates = meter.read(0)
@@ -38,9 +39,10 @@ def test_rates_are_means_of_the_last_minute(meter: PartitionMeter) -> None:
     assert (rates.received_per_second, rates.deposited_per_second) == (2.0, 1.0)
 
 
-def test_what_is_older_than_a_minute_counts_no_longer(meter: PartitionMeter) -> None:
+def test_what_is_older_than_a_minute_counts_no_longer(meter: PartitionMeter, clock: FakeClock) -> None:
     meter.count_received(0, [ANN], 0.0)
-    for _ in range(61):
+    for _ in range(17):
+        clock.advance(seconds=4)
         meter.tick()
 
     assert meter.read(0).received_per_second == 0.0

@@ -1,4 +1,4 @@
-"""The post office: batches in order, answers after the commit, repeats answered alike, and nobody harmed by his neighbour's post."""
+"""Posting: batches in order, answers after the commit, repeats answered alike, and nobody harmed by his neighbour's post."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from vyry.mail.store import CollectRequest, MailboxCaps, MailUpkeep, Message, Ou
 class GatedStore:
     """The mail store behind a gate: it counts transactions, may be away before or after the commit, and chokes on one content."""
 
-    town: PostingHarness
+    directory: PostingHarness
     open: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     batches: list[int] = field(default_factory=list)
@@ -32,7 +32,7 @@ class GatedStore:
 
     @property
     def upkeep(self) -> MailUpkeep:
-        return self.town.store.upkeep
+        return self.directory.store.upkeep
 
     async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
         self.batches.append(len(messages))
@@ -44,7 +44,7 @@ class GatedStore:
             raise RuntimeError("poison")
         if self.outdated:
             return self.outdated.pop()
-        stored = await self.town.store.post(messages, guards)
+        stored = await self.directory.store.post(messages, guards)
         if self.is_away == "after":
             raise Unavailable
         return stored
@@ -54,41 +54,43 @@ class GatedStore:
 class PostingSession:
     """Ann writes to Bo, over a gated store."""
 
-    town: PostingHarness
+    directory: PostingHarness
     gate: GatedStore
     ann: UserId
     bo: UserId
     together: ConversationId
-    office: Posting
+    posting: Posting
 
     def draft(self, content: bytes = b"hello", **more: Any) -> Draft:
-        return make_draft(self.together, (self.bo, sorted(self.town.people[self.bo].devices)), content=content, **more)
+        return make_draft(
+            self.together, (self.bo, sorted(self.directory.people[self.bo].devices)), content=content, **more
+        )
 
     async def accept(self, posted: Draft) -> Accepted:
-        return await self.office.post_and_wait(self.town.sender_of(self.ann), posted)
+        return await self.posting.post_and_wait(self.directory.sender_of(self.ann), posted)
 
     def post(self, posted: Draft) -> "asyncio.Future[Accepted | VyryError]":
         """Post without waiting; the outcome comes later."""
         outcome: asyncio.Future[Accepted | VyryError] = asyncio.get_running_loop().create_future()
-        self.office.post(self.town.sender_of(self.ann), posted, outcome.set_result)
+        self.posting.post(self.directory.sender_of(self.ann), posted, outcome.set_result)
         return outcome
 
     async def held(self, number: int = 1) -> list[bytes]:
         """What is in Bo's mailbox once deposited."""
-        box = self.town.mailbox_of(self.bo, number)
-        await self.town.store.deposit([box])
-        entries = await self.town.store.collect([CollectRequest(box, 0, 10_000, 1 << 30)])
+        box = self.directory.mailbox_of(self.bo, number)
+        await self.directory.store.deposit([box])
+        entries = await self.directory.store.collect([CollectRequest(box, 0, 10_000, 1 << 30)])
         return [Envelope.unpack(entry.packed).content for entry in entries if entry.packed]
 
 
 @pytest.fixture
 async def mail() -> Any:
-    town = PostingHarness(MailboxCaps(mail_entries=3_000))
-    ann, bo = town.add_account(), town.add_account(2)
-    gate = GatedStore(town)
+    directory = PostingHarness(MailboxCaps(mail_entries=3_000))
+    ann, bo = directory.add_account(), directory.add_account(2)
+    gate = GatedStore(directory)
     gate.open.set()
-    async with open_posting(town, gate) as office:
-        yield PostingSession(town, gate, ann, bo, town.add_conversation(ann, bo), office)
+    async with open_posting(directory, gate) as posting:
+        yield PostingSession(directory, gate, ann, bo, directory.add_conversation(ann, bo), posting)
 
 
 async def test_what_was_accepted_is_in_every_mailbox(mail: PostingSession) -> None:
@@ -96,7 +98,7 @@ async def test_what_was_accepted_is_in_every_mailbox(mail: PostingSession) -> No
 
     accepted = await mail.accept(posted)
 
-    assert accepted == Accepted(posted.message_id, mail.town.clock.now(), 2, is_repeat=False, skipped=[])
+    assert accepted == Accepted(posted.message_id, mail.directory.clock.now(), 2, is_repeat=False, skipped=[])
     assert await mail.held(1) == await mail.held(2) == [b"one"]
 
 
@@ -129,7 +131,7 @@ async def test_a_batch_has_a_limit_and_the_order_stays(mail: PostingSession) -> 
 async def test_a_repeat_has_the_stored_answer(mail: PostingSession) -> None:
     posted = mail.draft()
     first = await mail.accept(posted)
-    mail.town.clock.advance(days=29)
+    mail.directory.clock.advance(days=29)
 
     again = await mail.accept(posted)
 
@@ -149,8 +151,8 @@ async def test_a_repeat_in_the_same_batch_is_stored_once(mail: PostingSession) -
 async def test_a_repeat_is_answered_although_the_devices_changed_since(mail: PostingSession) -> None:
     posted = mail.draft()
     await mail.accept(posted)
-    mail.town.add_device(mail.bo, 3)
-    mail.town.end_device(mail.bo, 2)
+    mail.directory.add_device(mail.bo, 3)
+    mail.directory.end_device(mail.bo, 2)
 
     again = await mail.accept(posted)
 
@@ -164,7 +166,7 @@ async def test_another_body_under_the_same_id_is_a_mismatch(mail: PostingSession
 
     with pytest.raises(IdempotencyMismatch):
         await mail.accept(other)
-    mail.town.add_device(mail.bo, 3)
+    mail.directory.add_device(mail.bo, 3)
     with pytest.raises(IdempotencyMismatch):
         await mail.accept(other)
 
@@ -176,7 +178,7 @@ async def test_the_same_id_of_another_device_is_another_post(mail: PostingSessio
     await mail.accept(posted)
     back = make_draft(mail.together, (mail.ann, [1]), (mail.bo, [2]), messageId=str(posted.message_id))
 
-    accepted = await mail.office.post_and_wait(mail.town.sender_of(mail.bo), back)
+    accepted = await mail.posting.post_and_wait(mail.directory.sender_of(mail.bo), back)
 
     assert (accepted.is_repeat, accepted.copies) == (False, 2)
 
@@ -193,15 +195,15 @@ async def test_a_refused_post_leaves_its_id_free(mail: PostingSession) -> None:
 
 
 async def test_a_full_mailbox_is_skipped_and_named_each_time_to_acquaintances(mail: PostingSession) -> None:
-    town = mail.town
-    town.ties.writers.add((mail.together, mail.bo))
-    town.store.room.caps = MailboxCaps(mail_entries=1)
+    directory = mail.directory
+    directory.ties.writers.add((mail.together, mail.bo))
+    directory.store.state.caps = MailboxCaps(mail_entries=1)
     await mail.accept(mail.draft())
     await mail.held(1)
 
     posted = mail.draft(b"second")
     first = await mail.accept(posted)
-    town.end_device(mail.bo, 1)
+    directory.end_device(mail.bo, 1)
     again = await mail.accept(posted)
 
     assert [str(address) for address in first.skipped] == [f"{mail.bo}.1"]
@@ -210,8 +212,8 @@ async def test_a_full_mailbox_is_skipped_and_named_each_time_to_acquaintances(ma
 
 
 async def test_when_all_mailboxes_are_full_nothing_is_stored_and_the_id_stays_free(mail: PostingSession) -> None:
-    mail.town.ties.writers.add((mail.together, mail.bo))
-    mail.town.store.room.caps = MailboxCaps(mail_entries=1)
+    mail.directory.ties.writers.add((mail.together, mail.bo))
+    mail.directory.store.state.caps = MailboxCaps(mail_entries=1)
     await mail.accept(mail.draft())
     posted = mail.draft(b"second")
     await mail.held(1)
@@ -219,16 +221,16 @@ async def test_when_all_mailboxes_are_full_nothing_is_stored_and_the_id_stays_fr
 
     with pytest.raises(MailboxFull):
         await mail.accept(posted)
-    mail.town.store.room.caps = MailboxCaps()
+    mail.directory.store.state.caps = MailboxCaps()
 
     assert not (await mail.accept(posted)).is_repeat
 
 
 async def test_nobody_is_refused_by_an_outdated_memory(mail: PostingSession) -> None:
-    cy = mail.town.add_account()
+    cy = mail.directory.add_account()
     await mail.accept(mail.draft())
-    mail.town.add_device(mail.bo, 3)
-    mail.town.change_members(mail.together, mail.ann, mail.bo, cy)
+    mail.directory.add_device(mail.bo, 3)
+    mail.directory.change_members(mail.together, mail.ann, mail.bo, cy)
 
     accepted = await mail.accept(mail.draft(b"to three"))
     await mail.accept(make_draft(mail.together, (cy, [1])))
@@ -239,11 +241,11 @@ async def test_nobody_is_refused_by_an_outdated_memory(mail: PostingSession) -> 
 async def test_an_outdated_memory_accepts_nothing_either(mail: PostingSession) -> None:
     await mail.accept(mail.draft())
     old = mail.draft(b"to two")
-    mail.town.add_device(mail.bo, 3)
+    mail.directory.add_device(mail.bo, 3)
 
     with pytest.raises(StaleDevices) as refused:
         await mail.accept(old)
-    mail.town.change_members(mail.together, mail.bo)
+    mail.directory.change_members(mail.together, mail.bo)
     with pytest.raises(NotAMember):
         await mail.accept(mail.draft())
 
@@ -253,7 +255,7 @@ async def test_an_outdated_memory_accepts_nothing_either(mail: PostingSession) -
 
 
 async def test_refusals_spoil_nothing_of_their_batch(mail: PostingSession) -> None:
-    stranger = mail.town.add_account()
+    stranger = mail.directory.add_account()
     posts = [
         mail.draft(b"one"),
         make_draft(mail.together, (stranger, [1])),
@@ -344,7 +346,7 @@ async def test_a_caller_that_goes_away_takes_nothing_back(mail: PostingSession) 
 async def test_one_can_wait_for_all_posts_taken_before(mail: PostingSession) -> None:
     mail.gate.open.clear()
     outcomes = [mail.post(mail.draft(b"%d" % n)) for n in range(MAX_BATCH_POSTS + 1)]
-    settled = asyncio.create_task(mail.office.drained())
+    settled = asyncio.create_task(mail.posting.drained())
     await mail.gate.arrived.wait()
     assert not settled.done()
 
@@ -352,11 +354,11 @@ async def test_one_can_wait_for_all_posts_taken_before(mail: PostingSession) -> 
     await settled
 
     assert all(outcome.done() for outcome in outcomes)
-    await mail.office.drained()
+    await mail.posting.drained()
 
 
 async def test_a_conversation_is_read_once_for_many_posts(mail: PostingSession) -> None:
     for _ in range(10):
         await mail.accept(mail.draft())
 
-    assert mail.town.looked == ["conversations", "lists"]
+    assert mail.directory.looked == ["conversations", "lists"]

@@ -11,7 +11,7 @@ class RecordingNode(NoSockets):
 
     def __init__(self, *held: int) -> None:
         self.readers = [MailboxKey(each) for each in held]
-        self.bagged: list[int] = []
+        self.added: list[int] = []
         self.fed: list[int] = []
         self.expected: dict[int, bytes] = {}
 
@@ -24,7 +24,7 @@ class RecordingWorkTopic(RecordingNode):
 
     def add(self, mailbox: MailboxKey) -> bool:
         if self.is_connected:
-            self.bagged.append(mailbox)
+            self.added.append(mailbox)
         return self.is_connected
 
 
@@ -41,34 +41,34 @@ COPIES = [(MailboxKey(box), 100 + box, b"%d" % box) for box in (1, 2, 3)]
 
 
 def test_what_is_held_here_is_deposited_here_and_the_rest_goes_into_bags() -> None:
-    bags, feed, here = RecordingWorkTopic(), RecordingDepositor(), RecordingNode(2)
-    router = Router(bags, depositor=feed, sockets=NodeSockets(here))
+    topic, feed, here = RecordingWorkTopic(), RecordingDepositor(), RecordingNode(2)
+    router = Router(topic, depositor=feed, sockets=NodeSockets(here))
 
     router.route(COPIES)
 
-    assert (bags.bagged, feed.fed, here.expected) == ([1, 3], [2], {102: b"2"})
+    assert (topic.added, feed.fed, here.expected) == ([1, 3], [2], {102: b"2"})
 
 
 def test_without_sockets_everything_goes_into_bags() -> None:
-    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+    topic, feed = RecordingWorkTopic(), RecordingDepositor()
 
-    Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
+    Router(topic, depositor=feed, sockets=NodeSockets()).route(COPIES)
 
-    assert (bags.bagged, feed.fed) == ([1, 2, 3], [])
+    assert (topic.added, feed.fed) == ([1, 2, 3], [])
 
 
 def test_while_no_worker_lives_everything_is_deposited_here() -> None:
-    bags, feed = RecordingWorkTopic(), RecordingDepositor()
+    topic, feed = RecordingWorkTopic(), RecordingDepositor()
 
-    Router(bags, depositor=feed, sockets=NodeSockets(), workers=LostWorkers()).route(COPIES)
+    Router(topic, depositor=feed, sockets=NodeSockets(), workers=LostWorkers()).route(COPIES)
 
-    assert (bags.bagged, feed.fed) == ([], [1, 2, 3])
+    assert (topic.added, feed.fed) == ([], [1, 2, 3])
 
 
 def test_what_the_work_topic_cannot_take_is_deposited_here() -> None:
-    bags, feed = RecordingWorkTopic(), RecordingDepositor()
-    bags.is_connected = False
+    topic, feed = RecordingWorkTopic(), RecordingDepositor()
+    topic.is_connected = False
 
-    Router(bags, depositor=feed, sockets=NodeSockets()).route(COPIES)
+    Router(topic, depositor=feed, sockets=NodeSockets()).route(COPIES)
 
-    assert (bags.bagged, feed.fed) == ([], [1, 2, 3])
+    assert (topic.added, feed.fed) == ([], [1, 2, 3])

@@ -68,11 +68,11 @@ def test_a_blob_opens_under_its_key_and_words_only() -> None:
 
 
 def test_a_blob_of_more_than_the_padding_takes_is_refused() -> None:
-    room = 63_487 - len('{"title":""}')
-    assert open_blob(KEY, BlobKind.GROUP_INFO, seal_blob(KEY, BlobKind.GROUP_INFO, {"title": "x" * room}))
+    harness = 63_487 - len('{"title":""}')
+    assert open_blob(KEY, BlobKind.GROUP_INFO, seal_blob(KEY, BlobKind.GROUP_INFO, {"title": "x" * harness}))
 
     with pytest.raises(TooLarge):
-        seal_blob(KEY, BlobKind.GROUP_INFO, {"title": "x" * (room + 1)})
+        seal_blob(KEY, BlobKind.GROUP_INFO, {"title": "x" * (harness + 1)})
 
 
 @pytest.mark.parametrize(

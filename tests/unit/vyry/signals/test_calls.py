@@ -30,7 +30,7 @@ CALL = UUID(int=5)
 
 
 @pytest.fixture
-async def room() -> SignalsHarness:
+async def harness() -> SignalsHarness:
     return await open_signals_harness()
 
 
@@ -55,36 +55,36 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def calls(room: SignalsHarness, woken: RecordingWaker, clock: FakeClock) -> Calls:
+def calls(harness: SignalsHarness, woken: RecordingWaker, clock: FakeClock) -> Calls:
     return Calls(
         MemoryCalls(),
-        conversations=room.store,
+        conversations=harness.store,
         device_lists=CachedDeviceLists(StaticDeviceLists()),
-        notifier=room.notifier,
+        notifier=harness.notifier,
         waker=woken,
         limiter=InProcessLimiter(),
         clock=clock,
     )
 
 
-async def received_signals(room: SignalsHarness, count: int) -> list[tuple[set[int], str, int, bytes]]:
+async def received_signals(harness: SignalsHarness, count: int) -> list[tuple[set[int], str, int, bytes]]:
     """The next signals that sockets are sent: where, what, from which device, with what in it."""
-    events: list[Any] = [await room.listener.next_event() for _ in range(count)]
+    events: list[Any] = [await harness.listener.next_event() for _ in range(count)]
     signals = [(boxes, msgpack.unpackb(frame)[1]) for _, boxes, frame in events]
     return [(boxes, said["kind"], said["deviceId"], said["content"]) for boxes, said in signals]
 
 
-async def is_silent(room: SignalsHarness) -> bool:
+async def is_silent(harness: SignalsHarness) -> bool:
     """Whether nothing else was passed on."""
     with pytest.raises(TimeoutError):
-        await room.listener.next_event(0.01)
+        await harness.listener.next_event(0.01)
     return True
 
 
-async def test_a_signal_reaches_the_device_that_is_named(room: SignalsHarness, calls: Calls) -> None:
+async def test_a_signal_reaches_the_device_that_is_named(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 2), (BO, DeviceId(2)), CALL, "offer", b"sealed")
 
-    _, boxes, frame = await room.listener.next_event()
+    _, boxes, frame = await harness.listener.next_event()
     assert boxes == {22}
     assert msgpack.unpackb(frame)[1] == {
         "userId": str(ANN),
@@ -95,16 +95,16 @@ async def test_a_signal_reaches_the_device_that_is_named(room: SignalsHarness, c
     }
 
 
-async def test_a_signal_to_a_person_reaches_all_their_devices(room: SignalsHarness, calls: Calls) -> None:
+async def test_a_signal_to_a_person_reaches_all_their_devices(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"sealed")
 
-    assert (await room.listener.next_event())[1] == {21, 22}
+    assert (await harness.listener.next_event())[1] == {21, 22}
 
 
-async def test_a_signal_to_oneself_reaches_ones_other_devices(room: SignalsHarness, calls: Calls) -> None:
+async def test_a_signal_to_oneself_reaches_ones_other_devices(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 1), (ANN, None), CALL, "end", b"")
 
-    assert (await room.listener.next_event())[1] == {12}
+    assert (await harness.listener.next_event())[1] == {12}
 
 
 @pytest.mark.parametrize("to", [(CY, None), (UserId(uuid4()), None), (BO, DeviceId(9))])
@@ -113,81 +113,83 @@ async def test_whoever_is_out_of_reach_is_not_found(calls: Calls, to: tuple[User
         await calls.signal(caller_of(ANN, 1), to, CALL, "offer", b"sealed")
 
 
-async def test_the_first_answer_takes_the_call_and_the_others_stop(room: SignalsHarness, calls: Calls) -> None:
+async def test_the_first_answer_takes_the_call_and_the_others_stop(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 2), (BO, None), CALL, "offer", b"offer")
     await calls.signal(caller_of(BO, 2), (ANN, DeviceId(2)), CALL, "answer", b"yes")
     await calls.signal(caller_of(BO, 1), (ANN, DeviceId(2)), CALL, "answer", b"me too")
 
-    assert await received_signals(room, 4) == [
+    assert await received_signals(harness, 4) == [
         ({21, 22}, "offer", 2, b"offer"),
         ({12}, "answer", 2, b"yes"),
         ({21}, "end", 2, b""),
         ({21}, "end", 2, b""),
     ]
-    assert await is_silent(room)
+    assert await is_silent(harness)
 
 
-async def test_who_takes_a_call_may_say_so_again(room: SignalsHarness, calls: Calls) -> None:
+async def test_who_takes_a_call_may_say_so_again(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer")
     for content in (b"yes", b"yes, again"):
         await calls.signal(caller_of(BO, 2), (ANN, DeviceId(1)), CALL, "answer", content)
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer, again")
 
-    _, answer, end, again, offer = await received_signals(room, 5)
+    _, answer, end, again, offer = await received_signals(harness, 5)
     assert (answer[3], again[3]) == (b"yes", b"yes, again")
     assert (end[0], end[1]) == ({21}, "end")
     assert offer == ({22}, "offer", 1, b"offer, again")
 
 
-async def test_a_caller_that_gives_up_stops_all_that_rang_whomever_it_names(room: SignalsHarness, calls: Calls) -> None:
+async def test_a_caller_that_gives_up_stops_all_that_rang_whomever_it_names(
+    harness: SignalsHarness, calls: Calls
+) -> None:
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer")
     await calls.signal(caller_of(ANN, 1), (BO, DeviceId(1)), CALL, "end", b"bye")
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"late")
 
-    assert (await received_signals(room, 2))[1] == ({21, 22}, "end", 1, b"bye")
-    assert await is_silent(room)
+    assert (await received_signals(harness, 2))[1] == ({21, 22}, "end", 1, b"bye")
+    assert await is_silent(harness)
 
 
-async def test_an_answer_to_a_call_that_is_over_is_told_so(room: SignalsHarness, calls: Calls) -> None:
+async def test_an_answer_to_a_call_that_is_over_is_told_so(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 2), (BO, None), CALL, "offer", b"offer")
     await calls.signal(caller_of(ANN, 2), (BO, None), CALL, "end", b"bye")
     await calls.signal(caller_of(BO, 1), (ANN, DeviceId(2)), CALL, "answer", b"late")
 
-    _, _, told = await received_signals(room, 3)
+    _, _, told = await received_signals(harness, 3)
     assert told == ({21}, "end", 2, b"")
 
 
-async def test_one_device_declines_for_all(room: SignalsHarness, calls: Calls) -> None:
+async def test_one_device_declines_for_all(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer")
     await calls.signal(caller_of(BO, 1), (ANN, DeviceId(1)), CALL, "end", b"no")
 
-    assert (await received_signals(room, 3))[1:] == [({11}, "end", 1, b"no"), ({22}, "end", 1, b"")]
+    assert (await received_signals(harness, 3))[1:] == [({11}, "end", 1, b"no"), ({22}, "end", 1, b"")]
 
 
-async def test_who_did_not_take_a_call_cannot_end_it(room: SignalsHarness, calls: Calls) -> None:
+async def test_who_did_not_take_a_call_cannot_end_it(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer")
     await calls.signal(caller_of(BO, 2), (ANN, DeviceId(1)), CALL, "answer", b"yes")
-    await received_signals(room, 3)
+    await received_signals(harness, 3)
 
     await calls.signal(caller_of(BO, 1), (ANN, DeviceId(1)), CALL, "end", b"no")
-    assert await is_silent(room)
+    assert await is_silent(harness)
     await calls.signal(caller_of(BO, 2), (ANN, DeviceId(1)), CALL, "end", b"bye")
-    assert await received_signals(room, 1) == [({11}, "end", 2, b"bye")]
+    assert await received_signals(harness, 1) == [({11}, "end", 2, b"bye")]
 
 
-async def test_another_device_of_the_caller_cannot_end_what_was_taken(room: SignalsHarness, calls: Calls) -> None:
+async def test_another_device_of_the_caller_cannot_end_what_was_taken(harness: SignalsHarness, calls: Calls) -> None:
     await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer")
     await calls.signal(caller_of(BO, 2), (ANN, DeviceId(1)), CALL, "answer", b"yes")
-    await received_signals(room, 3)
+    await received_signals(harness, 3)
 
     await calls.signal(caller_of(ANN, 2), (BO, DeviceId(2)), CALL, "end", b"no")
-    assert await is_silent(room)
+    assert await is_silent(harness)
     await calls.signal(caller_of(ANN, 1), (BO, DeviceId(2)), CALL, "end", b"bye")
-    assert await received_signals(room, 1) == [({22}, "end", 1, b"bye")]
+    assert await received_signals(harness, 1) == [({22}, "end", 1, b"bye")]
 
 
 async def test_a_call_that_nobody_takes_stops_after_a_minute(
-    room: SignalsHarness, calls: Calls, clock: FakeClock
+    harness: SignalsHarness, calls: Calls, clock: FakeClock
 ) -> None:
     await calls.signal(caller_of(ANN, 2), (BO, None), CALL, "offer", b"offer")
     clock.advance(seconds=59)
@@ -195,13 +197,13 @@ async def test_a_call_that_nobody_takes_stops_after_a_minute(
     clock.advance(seconds=1)
     assert await calls.expire_unanswered(10) == 1
 
-    assert (await received_signals(room, 2))[1] == ({21, 22}, "end", 2, b"")
+    assert (await received_signals(harness, 2))[1] == ({21, 22}, "end", 2, b"")
 
 
 async def test_devices_without_a_socket_are_woken_once_a_call(
-    room: SignalsHarness, calls: Calls, woken: RecordingWaker
+    harness: SignalsHarness, calls: Calls, woken: RecordingWaker
 ) -> None:
-    await room.notifier.unregister_socket(MailboxKey(22), 1)
+    await harness.notifier.unregister_socket(MailboxKey(22), 1)
 
     for _ in range(3):
         await calls.signal(caller_of(ANN, 1), (BO, None), CALL, "offer", b"offer")

@@ -36,20 +36,20 @@ class Settings:
 
 @dataclass
 class Node:
-    room: SignalsHarness
+    harness: SignalsHarness
     typists: TypingIndicators
     clock: FakeClock
     settings: Settings
 
     async def say(self, is_typing: bool, device: int = 1) -> None:
-        await self.typists.set_typing(caller_of(ANN, device), self.room.conversation_id, is_typing)
+        await self.typists.set_typing(caller_of(ANN, device), self.harness.conversation_id, is_typing)
 
     async def told(self) -> list[tuple[set[object], bool]]:
         """What was passed on since the last look: to which sockets, and whether somebody types."""
         found: list[tuple[set[object], bool]] = []
         while True:
             try:
-                event = await self.room.listener.next_event(0.01)
+                event = await self.harness.listener.next_event(0.01)
             except TimeoutError:
                 return found
             frame = event[2]
@@ -63,28 +63,28 @@ TO_BO = {21, 22}
 
 @pytest.fixture
 async def node() -> Node:
-    room, clock, settings = await open_signals_harness(), FakeClock(), Settings()
+    harness, clock, settings = await open_signals_harness(), FakeClock(), Settings()
     lists = CachedDeviceLists(StaticDeviceLists())
     typing = TypingIndicators(
-        CachedConversations(room.store), device_lists=lists, notifier=room.notifier, privacy=settings, clock=clock
+        CachedConversations(harness.store), device_lists=lists, notifier=harness.notifier, privacy=settings, clock=clock
     )
-    return Node(room, typing, clock, settings)
+    return Node(harness, typing, clock, settings)
 
 
 async def test_typing_reaches_all_devices_of_the_other_members(node: Node) -> None:
     await node.say(True)
 
-    what, boxes, frame = await node.room.listener.next_event()
+    what, boxes, frame = await node.harness.listener.next_event()
     assert (what, boxes) == ("relay", TO_BO)
     assert msgpack.unpackb(frame) == [
         "typing",
-        {"conversationId": str(node.room.conversation_id), "userId": str(ANN), "deviceId": 1, "isTyping": True},
+        {"conversationId": str(node.harness.conversation_id), "userId": str(ANN), "deviceId": 1, "isTyping": True},
     ]
 
 
 @pytest.mark.parametrize("is_real", [True, False], ids=["foreign", "invented"])
 async def test_typing_in_a_conversation_of_others_is_refused_like_in_one_that_is_not(node: Node, is_real: bool) -> None:
-    conversation = node.room.conversation_id if is_real else ConversationId(uuid4())
+    conversation = node.harness.conversation_id if is_real else ConversationId(uuid4())
 
     with pytest.raises(NotAMember):
         await node.typists.set_typing(caller_of(CY, 1), conversation, True)

@@ -38,31 +38,31 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 
 
 @pytest.fixture
-async def room(sqlite_url: str, statements: set[str]) -> AsyncIterator[MailStoreHarness]:
-    async with open_mail_store(sqlite_url, MailboxCaps()) as room:
-        yield room
+async def harness(sqlite_url: str, statements: set[str]) -> AsyncIterator[MailStoreHarness]:
+    async with open_mail_store(sqlite_url, MailboxCaps()) as harness:
+        yield harness
 
 
-async def use_every_statement(room: MailStoreHarness) -> None:
+async def use_every_statement(harness: MailStoreHarness) -> None:
     user, conversation = UserId(uuid4()), ConversationId(uuid4())
-    ann, bo = await room.add_mailbox(user), await room.add_mailbox()
-    await room.registry.add_conversation(conversation, 1)
+    ann, bo = await harness.add_mailbox(user), await harness.add_mailbox()
+    await harness.registry.add_conversation(conversation, 1)
     message = make_message(ann, bo, sender=ann, lifetime=timedelta(seconds=1))
     for _ in range(2):
-        await room.post(message, make_message(ann), guards=Preconditions({user: 1}, {conversation: 1}))
-    deposited = await room.store.deposit([ann, bo])
-    await room.store.open_mailbox(ann, 0, None)
-    await room.store.record_sent(ann, 1)
-    await room.numbered_entries(ann)
-    await room.store.discard(bo, 1)
-    await room.upkeep.find_unnumbered(NOON, 10)
-    await room.upkeep.select_unnumbered([ann, bo], NOON)
-    await room.upkeep.expire(NOON + timedelta(seconds=1), 10)
+        await harness.post(message, make_message(ann), guards=Preconditions({user: 1}, {conversation: 1}))
+    deposited = await harness.store.deposit([ann, bo])
+    await harness.store.open_mailbox(ann, 0, None)
+    await harness.store.record_sent(ann, 1)
+    await harness.numbered_entries(ann)
+    await harness.store.discard(bo, 1)
+    await harness.upkeep.find_unnumbered(NOON, 10)
+    await harness.upkeep.select_unnumbered([ann, bo], NOON)
+    await harness.upkeep.expire(NOON + timedelta(seconds=1), 10)
     for entry in deposited:
-        await room.acknowledge(entry.mailbox, entry.seq, entry.head)
-    await room.upkeep.copy_statuses(user, message.message_id)
-    await room.upkeep.measure_backlog()
-    await room.upkeep.delete_old_outcomes(NOON + timedelta(days=1), 10)
+        await harness.acknowledge(entry.mailbox, entry.seq, entry.head)
+    await harness.upkeep.copy_statuses(user, message.message_id)
+    await harness.upkeep.measure_backlog()
+    await harness.upkeep.delete_old_outcomes(NOON + timedelta(days=1), 10)
 
 
 def scans(connection: sqlite3.Connection, statement: str) -> list[str]:
@@ -75,8 +75,10 @@ def scans(connection: sqlite3.Connection, statement: str) -> list[str]:
     ]
 
 
-async def test_no_statement_reads_a_whole_table(room: MailStoreHarness, sqlite_url: str, statements: set[str]) -> None:
-    await use_every_statement(room)
+async def test_no_statement_reads_a_whole_table(
+    harness: MailStoreHarness, sqlite_url: str, statements: set[str]
+) -> None:
+    await use_every_statement(harness)
 
     ours = [each for each in statements if each.lstrip().startswith(("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"))]
     with closing(sqlite3.connect(Path(urlsplit(sqlite_url).path))) as connection:

@@ -41,13 +41,13 @@ class DeliveryHarness:
         self.delivery = DeliveryLoop(10.0)
         self.collector = Collector(store, self.sessions)
         self.hints = HintDispatcher(self.sessions, self.collector, self.delivery)
-        room = store.room.mailboxes[mailbox]
-        caller = Caller(room.address.user_id, DeviceId(1), uuid4(), mailbox, room.mailbox_id, True, NOON)
+        harness = store.state.mailboxes[mailbox]
+        caller = Caller(harness.address.user_id, DeviceId(1), uuid4(), mailbox, harness.mailbox_id, True, NOON)
         hub = SimpleNamespace(
-            delivery=self.delivery, collector=self.collector, services=SimpleNamespace(clock=store.room.clock)
+            delivery=self.delivery, collector=self.collector, services=SimpleNamespace(clock=store.state.clock)
         )
         self.session = SocketSession(cast("Any", None), caller, JSON, cast("Any", hub))
-        self.chain = ChainChecker(str(room.mailbox_id))
+        self.chain = ChainChecker(str(harness.mailbox_id))
         self.drained: list[int] = []
         self.acknowledged = 0
 
@@ -131,7 +131,7 @@ async def run_moves(node: DeliveryHarness, moves: list[tuple[Any, ...]]) -> None
     if not node.sessions:
         await node.hello()
     await node.deposit("lost")
-    last = node.store.room.mailboxes[node.mailbox].last_cursor.seq
+    last = node.store.state.mailboxes[node.mailbox].last_cursor.seq
     for _ in range(2 * last + 10):
         node.collector.mark([node.mailbox])
         await node.collect()
@@ -141,7 +141,7 @@ async def run_moves(node: DeliveryHarness, moves: list[tuple[Any, ...]]) -> None
 
 def make_harness() -> DeliveryHarness:
     store = PostingHarness().store
-    return DeliveryHarness(store, store.room.add_mailbox(UserId(uuid4()), DeviceId(1)))
+    return DeliveryHarness(store, store.state.add_mailbox(UserId(uuid4()), DeviceId(1)))
 
 
 @given(st.lists(MOVES, max_size=25))
@@ -155,7 +155,7 @@ def test_a_device_hears_everything_once_in_order_and_within_its_window(moves: li
         node = make_harness()
         await run_moves(node, moves)
 
-        assert node.chain.seq == node.store.room.mailboxes[node.mailbox].last_cursor.seq
+        assert node.chain.seq == node.store.state.mailboxes[node.mailbox].last_cursor.seq
         assert len(node.drained) == 1
 
     asyncio.run(history())
@@ -207,7 +207,7 @@ async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss
     await node.post(2, 10)
     await node.deposit("here")
 
-    cast("Any", node.store.room.clock).advance(days=9)
+    cast("Any", node.store.state.clock).advance(days=9)
     (_, waiting) = node.session.outgoing
     shown = orjson.loads(encode_queued(node.session, waiting))["payload"]["entries"]
 
@@ -218,10 +218,10 @@ async def test_what_expires_while_a_slow_device_takes_nothing_goes_out_as_a_loss
 
 async def test_an_entry_that_was_lost_here_is_read_as_a_tombstone() -> None:
     node = make_harness()
-    room = MailStoreHarness("", node.store, MemoryRegistry(node.store.room), cast("Any", node.store.room.clock))
+    harness = MailStoreHarness("", node.store, MemoryRegistry(node.store.state), cast("Any", node.store.state.clock))
     await node.hello()
     await node.collect()
-    await room.post(make_message(node.mailbox, at=NOON - timedelta(days=2), lifetime=timedelta(days=1)))
+    await harness.post(make_message(node.mailbox, at=NOON - timedelta(days=2), lifetime=timedelta(days=1)))
 
     await node.deposit("here")
     await node.collect()

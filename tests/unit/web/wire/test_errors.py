@@ -67,6 +67,17 @@ def test_an_error_body_has_only_the_members_that_apply() -> None:
     }
 
 
+@pytest.mark.parametrize(("seconds", "most"), [(1, 2), (5, 10), (86_400, 86_415)])
+def test_the_retry_times_of_503_are_spread_because_many_clients_get_one_at_once(seconds: int, most: int) -> None:
+    told = {error_body(errors.Unavailable("", seconds), "id")["retry_after_seconds"] for _ in range(500)}
+
+    assert told == set(range(seconds, most + 1))
+
+
+def test_the_exact_time_of_a_rate_limit_is_kept() -> None:
+    assert {error_body(errors.RateLimited(7), "id")["retry_after_seconds"] for _ in range(50)} == {7}
+
+
 @pytest.mark.parametrize("refusal", [errors.RateLimited(7), errors.MailboxFull(), errors.Unavailable()])
 def test_who_has_to_wait_is_told_how_long(refusal: errors.VyryError) -> None:
     seconds = error_body(refusal, "id")["retry_after_seconds"]
