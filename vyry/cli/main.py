@@ -29,7 +29,10 @@ COMMANDS = {
     "web": ("web:web", "Run a web node of a cluster: REST API and WebSockets."),
     "worker": ("worker:worker", "Run a worker of a cluster: mailbox agents and sweeper."),
     "migrate": ("schema:migrate", "Migrate the database and create the Kafka topic. Safe to run concurrently."),
-    "rollback": ("schema:rollback", "Undo the newest migration and delete the data stored in what it added."),
+    "rollback": (
+        "schema:rollback",
+        "Undo the newest migration and delete the data stored in what it added, while no node runs.",
+    ),
     "backup": ("backup:app", "Back up the database, the attachments and, if asked for, the secrets, while nodes run."),
     "restore": ("restore:restore", "Restore a backup while no node runs."),
     "check": ("check:check", "Check settings, services, clock and disk."),
