@@ -14,14 +14,14 @@ from vyry.storage.database import database_guard, transaction
 from vyry.storage.groups import wait_for_posts
 from vyry.storage.locks import lock_accounts
 from vyry.storage.raw_sql import fetch, to_uuid
-from vyry.storage.relationships import in_either_direction, pair_key, shares_conversation
+from vyry.storage.relationships import SHARES_CONVERSATION, in_either_direction, pair_key
 
 
 #: Whether $1 blocks $2, whether $2 is hidden from $1 (it blocks $1, and they share no conversation), and how many accounts $1 blocks.
 _RELATIONSHIP: Final = f"""
     SELECT EXISTS (SELECT 1 FROM block WHERE account_id = $1 AND blocked_id = $2) AS is_blocked,
         EXISTS (SELECT 1 FROM block WHERE account_id = $2 AND blocked_id = $1)
-            AND NOT {shares_conversation("$1", "$2")} AS is_hidden,
+            AND NOT {SHARES_CONVERSATION} AS is_hidden,
         (SELECT count(*) FROM block WHERE account_id = $1) AS blocks"""
 _RAISE: Final = "UPDATE conversation SET version = version + 1 WHERE pair = $1 RETURNING id"
 _BEFORE_ALL: Final = UUID(int=0)

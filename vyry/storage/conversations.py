@@ -14,7 +14,7 @@ from vyry.kernel.ids import ConversationId, UserId, new_id
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.locks import lock_accounts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import IS_BLOCKED, pair_key, shares_conversation
+from vyry.storage.relationships import IS_BLOCKED, SHARES_CONVERSATION, pair_key
 
 
 _OPEN = """
@@ -56,7 +56,7 @@ _HAS_WRITTEN = """
         JOIN member m ON m.conversation_id = k.conversation_id AND m.account_id = k.account_id
         WHERE NOT m.has_written ORDER BY m.id FOR NO KEY UPDATE OF m)"""
 _BEYOND_ALL = UUID(int=2**128 - 1)
-_SHARE = f"SELECT 1 WHERE {shares_conversation('$1', '$2')} AND NOT {IS_BLOCKED}"
+_SHARE = f"SELECT 1 WHERE {SHARES_CONVERSATION} AND NOT {IS_BLOCKED}"
 
 
 class TortoiseConversations:

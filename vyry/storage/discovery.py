@@ -8,11 +8,11 @@ from vyry.errors import NotFound
 from vyry.kernel.ids import UserId
 from vyry.storage.database import connection, database_guard
 from vyry.storage.raw_sql import fetch, to_uuid
-from vyry.storage.relationships import is_blocked, shares_conversation
+from vyry.storage.relationships import A_IS_BLOCKED, A_SHARES_CONVERSATION
 
 
 #: Neither of $1 and the account `a` blocks the other.
-_IS_VISIBLE: Final = f"a.deleted_at IS NULL AND NOT {is_blocked('$1', 'a.id')}"
+_IS_VISIBLE: Final = f"a.deleted_at IS NULL AND NOT {A_IS_BLOCKED}"
 _BY_USERNAME: Final = f"""
     SELECT a.id, a.username, a.display_name, a.picture_attachment_id FROM account a WHERE a.username = $2 AND {_IS_VISIBLE}"""
 _BY_NUMBERS: Final = f"""
@@ -21,7 +21,7 @@ _BY_NUMBERS: Final = f"""
 _PROFILE: Final = f"""
     SELECT a.id, a.username, a.display_name, a.picture_attachment_id, a.bio, a.sealed_profile FROM account a
     WHERE a.id = $2 AND {_IS_VISIBLE} AND (
-        a.id = $1 OR EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) OR {shares_conversation("$1", "a.id")})"""
+        a.id = $1 OR EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) OR {A_SHARES_CONVERSATION})"""
 
 
 class TortoiseDiscovery:

@@ -24,7 +24,7 @@ from vyry.storage.conversations import TortoiseConversations
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_conversation_changed, enqueue_notice
 from vyry.storage.raw_sql import fetch, to_uuid
-from vyry.storage.relationships import is_blocked, shares_conversation
+from vyry.storage.relationships import A_IS_BLOCKED, A_SHARES_CONVERSATION
 
 
 _CREATE: Final = """
@@ -61,11 +61,11 @@ _OVER_GROUP_LIMIT: Final = """
 _CONTACTS: Final = f"""
     SELECT a.id, a.settings,
         EXISTS (SELECT 1 FROM friend f WHERE f.account_id = $1 AND f.friend_id = a.id) AS is_friend,
-        {shares_conversation("$1", "a.id")} AS shares_conversation,
+        {A_SHARES_CONVERSATION} AS shares_conversation,
         EXISTS (SELECT 1 FROM member their JOIN conversation d ON d.id = their.conversation_id AND d.kind = 'direct'
             JOIN member mine ON mine.conversation_id = d.id AND mine.account_id = $1
             WHERE their.account_id = a.id AND their.has_written) AS has_written
-    FROM account a WHERE a.id = ANY($2) AND a.deleted_at IS NULL AND NOT {is_blocked("$1", "a.id")}"""
+    FROM account a WHERE a.id = ANY($2) AND a.deleted_at IS NULL AND NOT {A_IS_BLOCKED}"""
 #: The running posts of all nodes: a transaction has a lock on its own virtual id until after its commit.
 _RUNNING_POSTS: Final = """
     SELECT l.virtualtransaction AS post FROM pg_stat_activity a JOIN pg_locks l ON l.pid = a.pid AND l.locktype = 'virtualxid'

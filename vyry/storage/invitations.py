@@ -18,7 +18,7 @@ from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.discovery import person_from_row
 from vyry.storage.groups import admins, apply_change, lock_conversation, wait_for_posts
 from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
-from vyry.storage.relationships import is_blocked
+from vyry.storage.relationships import A_IS_BLOCKED
 
 
 _CLAIM_USE: Final = """
@@ -27,7 +27,7 @@ _CLAIM_INVITATION: Final = "DELETE FROM group_invitation WHERE conversation_id =
 _PENDING_INVITATIONS: Final = f"""
     SELECT i.conversation_id, i.at, a.id, a.username, a.display_name, a.picture_attachment_id
     FROM group_invitation i JOIN account a ON a.id = i.account_id AND a.deleted_at IS NULL
-    WHERE i.to_id = $1 AND i.conversation_id < $2 AND NOT {is_blocked("$1", "a.id")}
+    WHERE i.to_id = $1 AND i.conversation_id < $2 AND NOT {A_IS_BLOCKED}
     ORDER BY i.conversation_id DESC LIMIT $3"""
 _BEYOND_ALL: Final = UUID(int=2**128 - 1)
 

@@ -33,13 +33,14 @@ class Audience(Enum):
     MEMBERS = "members"
 
 
+_ARE_BLOCKED = is_blocked("$1", "theirs.account_id")
 _MAILBOXES = {
     Audience.OWN: "SELECT mailbox FROM device WHERE account_id = $1 AND ended_at IS NULL ORDER BY mailbox",
     Audience.PEERS: f"""
         SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (
             SELECT theirs.account_id FROM member mine JOIN member theirs ON theirs.conversation_id = mine.conversation_id
             JOIN conversation c ON c.id = mine.conversation_id
-            WHERE mine.account_id = $1 AND theirs.account_id <> $1 AND (c.kind = 'group' OR NOT {is_blocked("$1", "theirs.account_id")}))
+            WHERE mine.account_id = $1 AND theirs.account_id <> $1 AND (c.kind = 'group' OR NOT {_ARE_BLOCKED}))
         ORDER BY mailbox""",
     Audience.MEMBERS: """
         SELECT mailbox FROM device WHERE ended_at IS NULL AND account_id IN (SELECT account_id FROM member WHERE conversation_id = $1)

@@ -12,7 +12,7 @@ from vyry.mail.receipts import MemberKey
 from vyry.signals.presence import WatchPair
 from vyry.storage.database import connection, database_guard
 from vyry.storage.raw_sql import fetch, to_uuid
-from vyry.storage.relationships import is_blocked
+from vyry.storage.relationships import A_IS_BLOCKED, is_blocked
 
 
 #: Accounts or pairs of one statement.
@@ -45,7 +45,7 @@ _PAIRS: Final = {
 _VISIBLE_RECEIPTS: Final = f"""
     SELECT p.conversation_id, p.account_id FROM {{pairs}} JOIN account a ON a.id = p.account_id AND a.deleted_at IS NULL
         AND COALESCE(CAST(a.settings ->> 'deliveryReceipts' AS TEXT), 'true') NOT IN ('false', '0')
-    WHERE NOT {is_blocked("$1", "a.id")}
+    WHERE NOT {A_IS_BLOCKED}
         AND (EXISTS (SELECT 1 FROM friend f WHERE f.account_id = a.id AND f.friend_id = $1) OR EXISTS (
             SELECT 1 FROM member m WHERE m.conversation_id = p.conversation_id AND m.account_id = a.id AND m.has_written))"""
 

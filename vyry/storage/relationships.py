@@ -29,6 +29,11 @@ def shares_conversation(one: str, other: str) -> str:
 
 #: Whether $1 or $2 blocks the other.
 IS_BLOCKED: Final = is_blocked("$1", "$2")
+#: Whether $1 or the account `a` blocks the other, and whether the two share a conversation.
+A_IS_BLOCKED: Final = is_blocked("$1", "a.id")
+A_SHARES_CONVERSATION: Final = shares_conversation("$1", "a.id")
+#: Whether $1 and $2 share a conversation.
+SHARES_CONVERSATION: Final = shares_conversation("$1", "$2")
 #: Whether $1 and $2 share a group, in which blocks have no effect.
 SHARE_GROUP: Final = """
     EXISTS (
