@@ -15,12 +15,14 @@ from redis.asyncio import Redis as RedisClient
 from scripts.kafka_cluster import KafkaCluster
 from scripts.services import Redis, free_port
 from vyry.kafka.topic import ensure_topic
+from vyry.kafka.url import topic_name
 from vyry.mail.partitions import WORKER_LOST_SECONDS
 from vyry.mail.workers import WorkerIdentity
 from vyry.operator.admin_server import AdminSources, serve_admin
 from vyry.operator.health import CACHE_SECONDS, Health, probe
 from vyry.storage.database import open_database
 from vyry.storage.partition_models import WorkerRow
+from vyry.storage.partitions import PartitionStore
 from vyry.storage.workers import TortoiseWorkers
 
 
@@ -56,7 +58,8 @@ async def test_an_installation_without_a_live_worker_is_told_what_to_do(postgres
         row = await WorkerRow.get(name=WORKER.name)
         await WorkerRow.all().update(heartbeat_at=row.heartbeat_at - timedelta(seconds=WORKER_LOST_SECONDS + 1))
 
-    found = await Health(postgres_url, None, kafka_url).check()
+    async with aclosing(Health(postgres_url, None, kafka_url)) as health:
+        found = await health.check()
 
     assert (found[2].name, found[2].is_needed, found[2].is_up) == ("workers", False, False)
     assert found[2].problem == "no worker lives: start `vyry worker`"
@@ -81,6 +84,26 @@ async def test_a_broker_without_the_topic_is_told_what_to_do(
         found = await health.check()
 
     assert (found[1].is_up, "vyry migrate" in found[1].problem) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("topic", "partitions", "problem"),
+    [("house.vyry-mailbags", 3, "this installation uses house.vyry-mailbags"), (None, 5, "plan grow 5")],
+    ids=["another prefix", "too few partitions"],
+)
+async def test_a_topic_that_is_not_that_of_the_map_is_no_kafka_for_the_node(
+    postgres_url: str, kafka_url: str, topic_prefix: str, topic: str | None, partitions: int, problem: str
+) -> None:
+    url = f"{kafka_url}/{topic_prefix}"
+    await ensure_topic(url, partitions=3)
+    async with open_database(postgres_url):
+        await PartitionStore().create_map(partitions, topic or topic_name(url))
+
+    async with aclosing(Health(postgres_url, None, url)) as health:
+        found = await health.check()
+
+    assert (found[1].name, found[1].is_up, found[1].is_needed) == ("kafka", False, False)
+    assert problem in found[1].problem
 
 
 async def test_services_that_say_nothing_are_away_within_their_time(sqlite_url: str) -> None:

@@ -5,6 +5,8 @@ import asyncio
 from vyry.cli.errors import RefusedByState
 from vyry.errors import Unavailable
 from vyry.kafka.url import topic_name
+from vyry.mail.workers import PartitionMap
+from vyry.operator.topic_map import other_topic
 from vyry.settings.settings import Settings
 from vyry.storage.database import open_database
 from vyry.storage.partitions import PartitionStore
@@ -16,16 +18,13 @@ def require_same_topic(settings: Settings) -> None:
         return
     name = topic_name(settings.kafka_url.get_secret_value())
     try:
-        known = asyncio.run(_read_topic_name(settings.database_url.get_secret_value()))
+        known = asyncio.run(_read_map(settings.database_url.get_secret_value()))
     except Unavailable:
         return
-    if known is not None and known != name:
-        raise RefusedByState(
-            f"KAFKA_URL names the topic {name}, and this installation uses {known}: set the prefix in KAFKA_URL to that of the other nodes."
-        )
+    if known is not None and known.topic != name:
+        raise RefusedByState(f"{other_topic(name, known)}.")
 
 
-async def _read_topic_name(url: str) -> str | None:
+async def _read_map(url: str) -> PartitionMap | None:
     async with open_database(url):
-        known = await PartitionStore().read_map()
-    return known.topic if known else None
+        return await PartitionStore().read_map()

@@ -8,12 +8,12 @@ import socket
 import sqlite3
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import asyncpg
 from aiokafka.client import AIOKafkaClient
@@ -23,15 +23,21 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from vyry.kafka.url import client_options, topic_name
 from vyry.mail.partitions import WORKER_LOST_SECONDS
+from vyry.mail.workers import PartitionMap
+from vyry.operator.topic_map import other_topic, too_few_partitions
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
 from vyry.storage.missing_tables import is_migrated
 from vyry.telemetry import DEPENDENCY_UP
 
 
+T = TypeVar("T")
 PROBE_TIMEOUT_SECONDS: Final = 2.0
 #: /ready needs no token: however often it is requested, the services are probed once in this time.
 CACHE_SECONDS: Final = 1.0
+#: The map of partitions is read before the brokers are asked, and must leave them most of the time of the probe.
+_MAP_SECONDS: Final = 0.5
+_MAP_SQL: Final = "SELECT generation, partitions, topic FROM partition_map"
 _WORKERS_SQL: Final = """
 SELECT count(*) FILTER (WHERE heartbeat_at >= clock_timestamp() - make_interval(secs => $1)) AS alive, count(*) AS known FROM workers"""
 _PROBLEM_TEXTS: Final[Mapping[type[Exception], str]] = {
@@ -78,7 +84,7 @@ class Health:
         """The database, then Redis, Kafka and the workers if they are configured; at last the node itself while it is stopping."""
         async with self._turn:
             if time.monotonic() >= self._until:
-                self._found = await _probe_all(*self._urls, self._kept)
+                self._found = await _probe_all(*self._urls, self._kept, map_url=self._urls[0])
                 for each in self._found:
                     DEPENDENCY_UP.labels(each.name).set(each.is_up)
                 self._until = time.monotonic() + CACHE_SECONDS
@@ -90,7 +96,7 @@ class Health:
 
 
 async def probe(database: str, redis: str | None = None, kafka: str | None = None) -> list[Dependency]:
-    """Probe the services with these URLs concurrently, each over a connection of its own."""
+    """Probe the services with these URLs concurrently, each over a connection of its own. The topic is not compared with the map of partitions."""
     kept = _Connections()
     try:
         return await _probe_all(database, redis, kafka, kept)
@@ -102,36 +108,47 @@ class _Connections:
     """The connections of the probes to the database (one for each probe) and to Redis, opened by the first probe and after a failure."""
 
     def __init__(self) -> None:
-        self._postgres: asyncpg.Connection | None = None
-        self._workers: asyncpg.Connection | None = None
+        self._postgres: dict[str, asyncpg.Connection] = {}
         self._redis: Redis | None = None
 
     async def ask_postgres(self, url: str) -> str:
         """The version. Raises _UnusableService when a migration is missing."""
-        if self._postgres is None or self._postgres.is_closed():
-            self._postgres = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_SECONDS, statement_cache_size=0)
-        try:
-            version: str = await self._postgres.fetchval("SHOW server_version")
-            is_current = await is_migrated(partial(self._postgres.fetch, timeout=PROBE_TIMEOUT_SECONDS))
-        except BaseException:
-            self._postgres.terminate()
-            raise
+        version, is_current = await self._query("database", url, _read_version)
         if not is_current:
             raise _UnusableService("its tables are not those of this release: run `vyry migrate`")
-        return f"PostgreSQL {version.split(maxsplit=1)[0]}"
+        return f"PostgreSQL {version}"
 
     async def ask_workers(self, url: str) -> str:
         """How many workers live. Raises _UnusableService when none does."""
-        if self._workers is None or self._workers.is_closed():
-            self._workers = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_SECONDS, statement_cache_size=0)
-        try:
-            (row,) = await self._workers.fetch(_WORKERS_SQL, WORKER_LOST_SECONDS, timeout=PROBE_TIMEOUT_SECONDS)
-        except BaseException:
-            self._workers.terminate()
-            raise
+        (row,) = await self._query("workers", url, lambda opened: opened.fetch(_WORKERS_SQL, WORKER_LOST_SECONDS))
         if not row["alive"]:
             raise _UnusableService("no worker lives: start `vyry worker`")
         return f"{row['alive']} of {row['known']} workers"
+
+    async def ask_kafka(self, url: str, map_url: str | None) -> str:
+        """The brokers and the partitions of the topic. Raises _UnusableService when no record of this node reaches a worker."""
+        known = await self._read_map(map_url) if map_url and is_postgres(map_url) else None
+        return await _kafka(url, known)
+
+    async def _read_map(self, url: str) -> PartitionMap | None:
+        """The map of partitions; None when there is none, or the database is down, which has a probe of its own."""
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with asyncio.timeout(_MAP_SECONDS):
+                row = await self._query("map", url, lambda opened: opened.fetchrow(_MAP_SQL))
+                return PartitionMap(**row) if row else None
+        return None
+
+    async def _query(self, name: str, url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Run `work` over the connection of this probe."""
+        opened = self._postgres.get(name)
+        if opened is None or opened.is_closed():
+            opened = await asyncpg.connect(url, timeout=PROBE_TIMEOUT_SECONDS, statement_cache_size=0)
+            self._postgres[name] = opened
+        try:
+            return await work(opened)
+        except BaseException:
+            opened.terminate()
+            raise
 
     async def ask_redis(self, url: str) -> str:
         """The version."""
@@ -142,19 +159,20 @@ class _Connections:
 
     async def close(self) -> None:
         """Close all."""
-        for connection in (self._postgres, self._workers):
-            if connection is not None:
-                connection.terminate()
+        for connection in self._postgres.values():
+            connection.terminate()
         if self._redis is not None:
             await self._redis.aclose()
 
 
-async def _probe_all(database: str, redis: str | None, kafka: str | None, kept: _Connections) -> list[Dependency]:
+async def _probe_all(
+    database: str, redis: str | None, kafka: str | None, kept: _Connections, *, map_url: str | None = None
+) -> list[Dependency]:
     ask_database = kept.ask_postgres if is_postgres(database) else _sqlite_version
     asked: list[tuple[str, Callable[[str], Awaitable[str]], str | None]] = [
         ("database", ask_database, database),
         ("redis", kept.ask_redis, redis),
-        ("kafka", _kafka, kafka),
+        ("kafka", partial(kept.ask_kafka, map_url=map_url), kafka),
         ("workers", kept.ask_workers, database if kafka and is_postgres(database) else None),
     ]
     return await asyncio.gather(*(_probe(name, ask, url) for name, ask, url in asked if url))
@@ -194,22 +212,37 @@ def _sqlite(path: Path) -> str:
     return f"SQLite {sqlite3.sqlite_version}"
 
 
-async def _kafka(url: str) -> str:
+async def _read_version(opened: asyncpg.Connection) -> tuple[str, bool]:
+    """The version of PostgreSQL, and whether all migrations of this release are applied."""
+    version: str = await opened.fetchval("SHOW server_version")
+    return version.split(maxsplit=1)[0], await is_migrated(opened.fetch)
+
+
+async def _kafka(url: str, known: PartitionMap | None) -> str:
     client = AIOKafkaClient(**client_options(url), request_timeout_ms=int(PROBE_TIMEOUT_SECONDS * 1000))
     try:
         await client.bootstrap()
         metadata = await client.fetch_all_metadata()
-        partitions = metadata.partitions_for_topic(topic_name(url))
-        if not partitions:
-            raise _UnusableService(f"it has no topic {topic_name(url)}: run `vyry migrate`")
-        leaderless = len(partitions) - len(metadata.available_partitions_for_topic(topic_name(url)))
-        if leaderless:
-            raise _UnusableService(
-                f"{leaderless} of {len(partitions)} partitions have no leader: start the missing brokers"
-            )
-        return f"Kafka, {len(metadata.brokers())} brokers, {len(partitions)} partitions"
     finally:
         await client.close()
+    name = topic_name(url)
+    count = len(metadata.partitions_for_topic(name) or ())
+    led = len(metadata.available_partitions_for_topic(name) or ())
+    for problem in _topic_problems(name, count, led, known):
+        raise _UnusableService(problem)
+    return f"Kafka, {len(metadata.brokers())} brokers, {count} partitions"
+
+
+def _topic_problems(name: str, count: int, led: int, known: PartitionMap | None) -> Iterator[str]:
+    """Why work records of this node reach no worker, with what to do; the first of them explains the others."""
+    if known is not None and name != known.topic:
+        yield other_topic(name, known)
+    if not count:
+        yield f"it has no topic {name}: run `vyry migrate`"
+    if led < count:
+        yield f"{count - led} of {count} partitions have no leader: start the missing brokers"
+    if known is not None and count < known.partitions:
+        yield too_few_partitions(name, count, known)
 
 
 def _describe(problem: Exception) -> str:

@@ -9,16 +9,10 @@ from vyry.mail.workers import PartitionMap
 def map_differences(known: PartitionMap, topic: TopicState, wanted: int | None = None) -> Iterator[str]:
     """A line for each difference, with what to do. `wanted` is VYRY_PARTITIONS."""
     if topic.name != known.topic:
-        yield (
-            f"KAFKA_URL names the topic {topic.name}, and this installation uses {known.topic}:"
-            " set the prefix in KAFKA_URL to that of the other nodes."
-        )
+        yield f"{other_topic(topic.name, known)}."
         return
     if topic.partitions < known.partitions:
-        yield (
-            f"The topic {topic.name} has {topic.partitions} partitions, and the database spreads mailboxes over {known.partitions}:"
-            f" run `vyry partitions plan grow {known.partitions}`."
-        )
+        yield f"{too_few_partitions(topic.name, topic.partitions, known)}."
     if topic.leaderless:
         numbers = ", ".join(map(str, topic.leaderless))
         yield f"No broker leads partitions {numbers} of the topic {topic.name}: mail of these waits for the sweeper; start the brokers that have them."
@@ -29,3 +23,13 @@ def map_differences(known: PartitionMap, topic: TopicState, wanted: int | None =
         )
     if wanted is not None and wanted < known.partitions:
         yield f"VYRY_PARTITIONS={wanted} counts only for a new topic; this one has {known.partitions} partitions, and their number never falls."
+
+
+def other_topic(name: str, known: PartitionMap) -> str:
+    """For a node whose KAFKA_URL names another topic: no worker reads its records."""
+    return f"KAFKA_URL names the topic {name}, and this installation uses {known.topic}: set the prefix in KAFKA_URL to that of the other nodes"
+
+
+def too_few_partitions(name: str, partitions: int, known: PartitionMap) -> str:
+    """For a topic that lacks partitions of the map: records of their mailboxes go nowhere."""
+    return f"The topic {name} has {partitions} partitions, and the database spreads mailboxes over {known.partitions}: run `vyry partitions plan grow {known.partitions}`"
