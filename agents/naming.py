@@ -7,6 +7,7 @@ from typing import Final
 from uuid import uuid4
 
 from vyry import __version__
+from vyry.errors import OperationRefused
 from vyry.mail.partitions import Worker
 from vyry.mail.workers import HEARTBEAT_SECONDS, MAX_WORKER_NAME, WorkerIdentity, WorkerStore
 
@@ -17,7 +18,7 @@ LOST_SECONDS: Final = 3.0
 _MAX_NUMBER: Final = 64
 
 
-class WorkerNameTaken(Exception):
+class WorkerNameTaken(OperationRefused):
     """Another live process has the name of this worker."""
 
     def __init__(self, holder: Worker) -> None:

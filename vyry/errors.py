@@ -26,13 +26,13 @@ class SchemaTooOld(Exception):
     """The database was made by a version before 1.0, and there is no migration from it. The text says what to do."""
 
 
-class OperatorError(Exception):
-    """A command of the operator failed; the text is one line that says what to do, `code` is the exit code."""
+class CommandError(Exception):
+    """A command failed; the text is one line that says what to do, `code` is the exit code."""
 
     code: int = 1
 
 
-class OperationRefused(OperatorError):
+class OperationRefused(CommandError):
     """The state of the nodes or of the database does not allow the command; nothing was changed."""
 
     code = 3

@@ -87,17 +87,17 @@ async def test_a_broker_without_the_topic_is_told_what_to_do(
 
 
 @pytest.mark.parametrize(
-    ("topic", "partitions", "problem"),
-    [("house.vyry-mailbags", 3, "this installation uses house.vyry-mailbags"), (None, 5, "plan grow 5")],
+    ("prefix", "problem"),
+    [("house", "this installation uses house.vyry-mailbags"), (None, "plan grow 5")],
     ids=["another prefix", "too few partitions"],
 )
 async def test_a_topic_that_is_not_that_of_the_map_is_no_kafka_for_the_node(
-    postgres_url: str, kafka_url: str, topic_prefix: str, topic: str | None, partitions: int, problem: str
+    postgres_url: str, kafka_url: str, topic_prefix: str, prefix: str | None, problem: str
 ) -> None:
     url = f"{kafka_url}/{topic_prefix}"
     await ensure_topic(url, partitions=3)
     async with open_database(postgres_url):
-        await PartitionStore().create_map(partitions, topic or topic_name(url))
+        await PartitionStore().create_map(5, topic_name(f"{kafka_url}/{prefix or topic_prefix}"))
 
     async with aclosing(Health(postgres_url, None, url)) as health:
         found = await health.check()

@@ -15,8 +15,8 @@ from scripts.nodes import AllInOneProcess, _get
 from tests.support.certificates import CertificateAuthority, CertificateFiles
 from tests.support.device_socket import DeviceSocket
 from tests.support.rest_device import NodeClient
-from vyry.cli.errors import CommandError
 from vyry.cli.tls_certificate import TlsCertificate, load_certificate
+from vyry.errors import CommandError
 from vyry.settings.settings import Role, SettingsError, load_settings
 from web.app import build_rest_app
 from web.app_keys import Timeouts

@@ -7,9 +7,9 @@ from typing import Final
 from uuid import UUID
 
 from vyry.accounts.phone import PhoneNumber
-from vyry.cli.errors import CommandError, UsageError
+from vyry.cli.errors import UsageError
 from vyry.cli.operator import load_pepper, require_pepper
-from vyry.errors import NotFound
+from vyry.errors import CommandError, NotFound
 from vyry.kernel.ids import UserId
 from vyry.kernel.phone_numbers import InvalidPhoneNumber, looks_like_number, normalize_number
 from vyry.operator import accounts as operating

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
-from vyry.cli.errors import CommandError
 from vyry.cli.mailbox import explain_device
 from vyry.composition.monitoring import serve_admin_listener
 from vyry.composition.services import Services
+from vyry.errors import CommandError
 from vyry.operator.saturation import Queue
 from vyry.settings.settings import Settings
 

@@ -8,10 +8,11 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from vyry.cli.command_line import Flag, FreeText
-from vyry.cli.errors import CommandError, RefusedByState, UsageError
+from vyry.cli.errors import UsageError
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
 from vyry.cli.prompts import confirm_operation
 from vyry.clock import SystemClock
+from vyry.errors import CommandError, OperationRefused
 from vyry.operator.announcements import (
     Announcement,
     begin_announcement,
@@ -91,7 +92,7 @@ def _begin(
     act = by.audit_entry("announce", details=f"{total} mailboxes, {len(cleaned)} characters")
     begun = run_in_database(settings, lambda: begin_announcement(cleaned, language, act))
     if begun is None:
-        raise RefusedByState(
+        raise OperationRefused(
             "Another announcement is unfinished: continue it with `vyry announce --resume`, or end it with `vyry announce --end`. Nothing was changed."
         )
     return begun
@@ -100,7 +101,7 @@ def _begin(
 def _resumed(settings: Settings) -> Announcement:
     found = run_in_database(settings, find_unfinished)
     if found is None:
-        raise RefusedByState("No announcement is unfinished.")
+        raise OperationRefused("No announcement is unfinished.")
     return found
 
 

@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
 from vyry.cli.command_line import FilePath, Flag, JsonFlag
-from vyry.cli.errors import CommandError, UsageError
+from vyry.cli.errors import UsageError
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, write_audit_entry
 from vyry.cli.prompts import Terminated, read_first_line, read_line
 from vyry.cli.stdio import is_interactive
 from vyry.clock import SystemClock
 from vyry.composition.shared import build_part_store
+from vyry.errors import CommandError
 from vyry.kernel.atomic_files import create_file
 from vyry.operator.backup.making import Installation, Report, make_backup
 from vyry.operator.backup.sealing import Seal, Unseal, new_key_pair, seal_with_passphrase, seal_with_public_keys

@@ -11,14 +11,14 @@ from cyclopts import App
 
 from vyry.cli.account_lookup import find_named_device
 from vyry.cli.command_line import Flag, FreeText, JsonFlag
-from vyry.cli.errors import CommandError, RefusedByState, UsageError
+from vyry.cli.errors import UsageError
 from vyry.cli.mailbox_text import format_mailbox, mailbox_json
 from vyry.cli.operator import run_in_database
 from vyry.cli.prompts import confirm_operation
 from vyry.cli.user import ConfirmedOperator
 from vyry.clock import CheckedClock, SystemClock
 from vyry.clock_monitor import ClockMonitor
-from vyry.errors import NotFound
+from vyry.errors import CommandError, NotFound, OperationRefused
 from vyry.mail.store import DropRequest, DropResult, MailStore
 from vyry.operator.mailbox_reasons import explain_mailbox
 from vyry.operator.mailboxes import MailboxDetails, load_mailbox, release_waiting
@@ -87,7 +87,7 @@ def drop(device: FreeText, *, seq: str, notices: Flag = False, by: ConfirmedOper
     settings = load_settings(Role.TOOL)
     box = run_in_database(settings, lambda: _load(device, settings))
     if not box.acknowledged_seq < last or first > box.last_seq:
-        raise RefusedByState(_outside_text(box, first, last))
+        raise OperationRefused(_outside_text(box, first, last))
     waiting = box.numbered.entries if box.numbered else 0
     if not confirm_operation(
         f"This would drop the entries {first} to {last} for good ({waiting} envelopes wait in this mailbox)", yes=by.yes
@@ -102,7 +102,7 @@ def drop(device: FreeText, *, seq: str, notices: Flag = False, by: ConfirmedOper
 
     result = run_in_database(settings, work)
     if result.refused_notices:
-        raise RefusedByState(
+        raise OperationRefused(
             f"The range has {result.refused_notices} notices of the node, which may warn the owner of an attack: choose another range, or add --notices. Nothing was dropped."
         )
     text = (
@@ -127,7 +127,7 @@ def unpark(device: FreeText, *, by: ConfirmedOperator) -> int:
     settings = load_settings(Role.TOOL)
     found = run_in_database(settings, lambda: find_named_device(device, settings))
     if found.ended_at is not None:
-        raise RefusedByState("The device has ended: nothing waits for it.")
+        raise OperationRefused("The device has ended: nothing waits for it.")
     if not confirm_operation("This would post its deferred notices and wake the device now", yes=by.yes):
         return 1
     act = by.audit_entry("mailboxUnpark", found.account_id, f"device {found.number}")

@@ -13,10 +13,9 @@ from cyclopts import App, CycloptsError
 from vyry import __version__
 from vyry.cli.client.terminal_text import indent_continuation
 from vyry.cli.command_line import sort_arguments
-from vyry.cli.errors import CommandError
 from vyry.cli.prompts import Terminated
 from vyry.cli.stdio import flush_stdout, is_stdout_error, open_standard_streams, print_error, stdout_error_text
-from vyry.errors import ConfigurationError, OperatorError, SchemaTooNew, SchemaTooOld, Unavailable
+from vyry.errors import CommandError, ConfigurationError, SchemaTooNew, SchemaTooOld, Unavailable
 
 
 _HELP = """A self-hosted, end-to-end-encrypted messaging node.
@@ -134,7 +133,6 @@ def _run_command(words: Sequence[str]) -> tuple[int, Sequence[str]]:
         SchemaTooOld,
         Unavailable,
         CommandError,
-        OperatorError,
         OSError,
     ) as problem:
         return _error_lines(problem)

@@ -16,9 +16,9 @@ from vyry.accounts.events import OperatorAction
 from vyry.accounts.phone import Pepper
 from vyry.cli.client.terminal_text import sanitize_line
 from vyry.cli.command_line import FreeText, JsonFlag
-from vyry.cli.errors import CommandError
 from vyry.cli.process import require_migrated
 from vyry.clock import SystemClock
+from vyry.errors import CommandError
 from vyry.operator.audit import read_acts, record_action
 from vyry.operator.secret_files import read_peppers
 from vyry.settings.settings import Role, Settings, load_settings

@@ -4,7 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from vyry.cli.errors import CommandError
+from vyry.errors import CommandError
 
 
 async def read_latest_code(codes: Path, phone_number: str) -> str:

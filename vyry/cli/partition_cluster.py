@@ -1,16 +1,16 @@
-"""What the commands that move partitions need first: a cluster with a work topic. Turns refusals into one line with an exit code."""
+"""What the commands that move partitions need first: a cluster with a work topic."""
 
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TypeVar
 
-from vyry.cli.errors import CommandError, RefusedByState, UsageError
+from vyry.cli.errors import UsageError
 from vyry.cli.operator import run_in_database
-from vyry.kafka.topic import TopicState
-from vyry.kafka.topic_partitions import TopicUnavailable, read_partitions
+from vyry.errors import OperationRefused
+from vyry.kafka.topic import TopicState, read_partitions
 from vyry.kafka.url import topic_name
-from vyry.operator.partitions.model import NotInCluster, PlanKind, PlanRefused, PlanStuck
+from vyry.operator.partitions.model import PlanKind
 from vyry.operator.topic_map import map_differences
 from vyry.settings.settings import Settings
 from vyry.storage.database import is_postgres
@@ -21,21 +21,16 @@ T = TypeVar("T")
 
 
 def run_in_cluster(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
-    """Run `work` with the database open. Raises CommandError, RefusedByState, Unavailable."""
+    """Run `work` with the database open. Raises CommandError, Unavailable."""
     # aiokafka logs each failed connection; the error of the command says it once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    try:
-        return run_in_database(settings, work)
-    except PlanRefused as problem:
-        raise RefusedByState(str(problem)) from None
-    except (NotInCluster, PlanStuck, TopicUnavailable) as problem:
-        raise CommandError(str(problem)) from None
+    return run_in_database(settings, work)
 
 
 def require_cluster(settings: Settings) -> str:
-    """The URL of Kafka. Raises RefusedByState for a node of `vyry start`, UsageError without KAFKA_URL."""
+    """The URL of Kafka. Raises OperationRefused for a node of `vyry start`, UsageError without KAFKA_URL."""
     if not is_postgres(settings.database_url.get_secret_value()):
-        raise RefusedByState(
+        raise OperationRefused(
             "A node of `vyry start` has one worker: its partitions cannot be moved, drained, pinned or added. "
             "Several workers need PostgreSQL, Redis and Kafka (docs/operations.md)."
         )
@@ -45,11 +40,11 @@ def require_cluster(settings: Settings) -> str:
 
 
 async def require_topic(kafka: str, kind: PlanKind | None = None) -> TopicState:
-    """The topic. Raises RefusedByState when it is not the one of this installation, or has too few partitions for anything but to grow it."""
+    """The topic. Raises OperationRefused when it is not the one of this installation, or has too few partitions for anything but to grow it."""
     topic, known = await read_partitions(kafka), await PartitionStore().read_map()
     if topic is None:
-        raise RefusedByState(f"The brokers have no topic {topic_name(kafka)}: run `vyry migrate`.")
+        raise OperationRefused(f"The brokers have no topic {topic_name(kafka)}: run `vyry migrate`.")
     partitions = max(topic.partitions, known.partitions) if known and kind is PlanKind.GROW else topic.partitions
     for line in map_differences(known, replace(topic, partitions=partitions, leaderless=())) if known else ():
-        raise RefusedByState(line)
+        raise OperationRefused(line)
     return topic

@@ -12,9 +12,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from vyry.cli.errors import CommandError, RefusedByState
 from vyry.cli.partitions_table import cluster_lines
-from vyry.errors import Unavailable
+from vyry.errors import CommandError, OperationRefused, Unavailable
 from vyry.mail.partitions import Cluster
 from vyry.operator.partitions.report import bad_partitions, describe_cluster
 from vyry.settings.settings import Settings
@@ -44,9 +43,11 @@ def read_partitions(settings: Settings, work: Callable[[], Coroutine[None, None,
 
 
 def require_partitions(cluster: Cluster) -> Cluster:
-    """The same cluster. Raises RefusedByState when it has no partitions."""
+    """The same cluster. Raises OperationRefused when it has no partitions."""
     if not cluster.partitions:
-        raise RefusedByState("There are no partitions yet: run `vyry migrate`, then start a worker (or `vyry start`).")
+        raise OperationRefused(
+            "There are no partitions yet: run `vyry migrate`, then start a worker (or `vyry start`)."
+        )
     return cluster
 
 

@@ -12,8 +12,7 @@ from typing import Any, Final, cast
 
 from vyry import __version__
 from vyry.accounts.phone import fingerprint
-from vyry.cli.errors import CommandError
-from vyry.errors import Unavailable
+from vyry.errors import CommandError, Unavailable
 from vyry.operator.audit import has_action
 from vyry.operator.secret_files import read_peppers
 from vyry.settings.push import vapid_path

@@ -11,8 +11,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from vyry.cli.errors import CommandError, UsageError
+from vyry.cli.errors import UsageError
 from vyry.cli.stdio import decode_text, is_interactive
+from vyry.errors import CommandError
 
 
 T = TypeVar("T")

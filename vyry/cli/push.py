@@ -7,13 +7,13 @@ from cyclopts import App
 
 from vyry.cli.account_lookup import find_named_device, pseudonym
 from vyry.cli.command_line import Flag, FreeText, JsonFlag
-from vyry.cli.errors import CommandError, RefusedByState
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, run_in_database
 from vyry.cli.push_text import push_json, push_lines
 from vyry.clock import SystemClock
 from vyry.composition.push import build_pools
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import TRY_SECONDS, Pusher, PushOutcome, PushResult
+from vyry.errors import CommandError, OperationRefused
 from vyry.operator.audit import record_action
 from vyry.operator.mailboxes import DeviceRecord
 from vyry.operator.push_details import PushDetails, load_push_details, load_push_target
@@ -78,7 +78,7 @@ async def _send_test(device: str, settings: Settings, by: Operator) -> PushOutco
     found = await find_named_device(device, settings)
     target = await load_push_target(found.device)
     if target is None:
-        raise RefusedByState("The device has no push target: it registers one when its app next connects.")
+        raise OperationRefused("The device has no push target: it registers one when its app next connects.")
     async with transaction() as tx:
         await record_action(tx, by.audit_entry("pushTest", found.account_id, f"device {found.number}"))
     pools = build_pools(settings, SystemClock())

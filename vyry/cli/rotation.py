@@ -13,9 +13,9 @@ from vyry.accounts.phone import Pepper, fingerprint
 from vyry.accounts.signing import SigningKey
 from vyry.accounts.tokens import LEEWAY
 from vyry.cli.command_line import Flag
-from vyry.cli.errors import CommandError
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, require_pepper, run_in_database, write_audit_entry
 from vyry.clock import SystemClock
+from vyry.errors import CommandError
 from vyry.operator import pepper_rotation as rehashing
 from vyry.operator.secret_files import read_peppers, read_signing_keys, write_peppers, write_signing_keys
 from vyry.operator.secret_reloader import RELOAD_SECONDS

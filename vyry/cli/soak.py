@@ -17,10 +17,11 @@ from cyclopts import Parameter, validators
 
 from vyry.cli.command_line import FilePath, JsonFlag
 from vyry.cli.delivery_stats import DeliveryStats, SentMessage
-from vyry.cli.errors import CommandError, flatten_exceptions
+from vyry.cli.errors import flatten_exceptions
 from vyry.cli.temporary_node import NodeHandle, random_phone_number, temporary_node
 from vyry.client.api.client import Client, Profile
 from vyry.client.errors import ChainBroken, ClientError
+from vyry.errors import CommandError
 
 
 #: How long delivery may take after the last message was sent. Less than the time limit of a test, more than the start of a node takes.

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from vyry.cli.errors import CommandError
 from vyry.cli.otp_file import read_latest_code
 from vyry.cli.process import run_process
 from vyry.cli.start import serve_all
+from vyry.errors import CommandError
 from vyry.settings.settings import Role, load_settings
 from vyry.telemetry import configure_logging
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from cryptography.x509 import load_pem_x509_certificates
 
-from vyry.cli.errors import CommandError
+from vyry.errors import CommandError
 from vyry.settings.settings import Settings
 from vyry.telemetry import CERTIFICATE_ENDS, log
 

@@ -2,8 +2,7 @@
 
 import asyncio
 
-from vyry.cli.errors import RefusedByState
-from vyry.errors import Unavailable
+from vyry.errors import OperationRefused, Unavailable
 from vyry.kafka.url import topic_name
 from vyry.mail.workers import PartitionMap
 from vyry.operator.topic_map import other_topic
@@ -13,7 +12,7 @@ from vyry.storage.partitions import PartitionStore
 
 
 def require_same_topic(settings: Settings) -> None:
-    """Raises RefusedByState when KAFKA_URL has another prefix than the database knows. A database that is down is no error."""
+    """Raises OperationRefused when KAFKA_URL has another prefix than the database knows. A database that is down is no error."""
     if settings.kafka_url is None:
         return
     name = topic_name(settings.kafka_url.get_secret_value())
@@ -22,7 +21,7 @@ def require_same_topic(settings: Settings) -> None:
     except Unavailable:
         return
     if known is not None and known.topic != name:
-        raise RefusedByState(f"{other_topic(name, known)}.")
+        raise OperationRefused(f"{other_topic(name, known)}.")
 
 
 async def _read_map(url: str) -> PartitionMap | None:

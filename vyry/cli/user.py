@@ -12,10 +12,9 @@ from cyclopts import App, Parameter
 from vyry.cli.account_lookup import find_account
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.cli.command_line import Flag, FreeText, JsonFlag
-from vyry.cli.errors import CommandError
 from vyry.cli.operator import CURRENT_OPERATOR, Operator, load_pepper, require_pepper, run_in_database
 from vyry.cli.prompts import confirm_operation
-from vyry.errors import NotFound
+from vyry.errors import CommandError, NotFound
 from vyry.kernel.ids import UserId
 from vyry.operator import accounts as operating
 from vyry.operator.accounts import AccountDetails

@@ -12,13 +12,12 @@ from aiohttp.web import Application
 from cyclopts import Parameter, validators
 
 from vyry.cli.admin_listener import serve_operator_listener
-from vyry.cli.errors import CommandError
 from vyry.cli.process import STOP_SECONDS, announce_start, require_migrated, require_original_secrets, run_process
 from vyry.cli.supervisor import Supervisor
 from vyry.cli.tls_certificate import load_certificate, reloading_tls_context
 from vyry.cli.topic_check import require_same_topic
 from vyry.composition.services import Services, open_services
-from vyry.errors import Unavailable
+from vyry.errors import CommandError, Unavailable
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging, log
 from web.app import build_app

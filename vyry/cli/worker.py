@@ -3,13 +3,13 @@
 import asyncio
 from functools import partial
 
-from agents.naming import WorkerNameTaken
 from agents.worker import run_worker
 from vyry.cli.admin_listener import serve_operator_listener
-from vyry.cli.errors import RefusedByState, flatten_exceptions
+from vyry.cli.errors import flatten_exceptions
 from vyry.cli.process import announce_start, require_migrated, run_process
 from vyry.cli.topic_check import require_same_topic
 from vyry.composition.services import open_services
+from vyry.errors import OperationRefused
 from vyry.settings.settings import Role, Settings, load_settings
 from vyry.telemetry import configure_logging
 
@@ -41,6 +41,6 @@ async def _serve_worker(settings: Settings, stop: asyncio.Event) -> None:
             await stop.wait()
     except BaseExceptionGroup as group:
         for problem in flatten_exceptions(group):
-            if isinstance(problem, WorkerNameTaken):
-                raise RefusedByState(str(problem)) from None
+            if isinstance(problem, OperationRefused):
+                raise problem from None
         raise

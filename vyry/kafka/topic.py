@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
+from vyry.errors import CommandError
 from vyry.kafka.url import client_options, topic_name
 from vyry.telemetry import log
 
@@ -27,6 +28,10 @@ class TopicMissing(Exception):
 
 class TopicRefused(Exception):
     """The brokers do not create the topic; the text says why."""
+
+
+class TopicUnavailable(CommandError):
+    """Kafka does not respond, or refuses the request. The text says what to check."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,18 @@ async def read_topic(url: str) -> TopicState | None:
     """The work topic, None when it does not exist. Raises KafkaError, OSError or TimeoutError when no broker answers within `ADMIN_SECONDS`."""
     async with _admin(url) as admin:
         return await _read(admin, topic_name(url))
+
+
+async def read_partitions(url: str) -> TopicState | None:
+    """`read_topic` for a command of the operator. Raises TopicUnavailable."""
+    async with _unavailable():
+        return await read_topic(url)
+
+
+async def add_partitions(url: str, partitions: int) -> None:
+    """Raise the number of partitions of the topic to `partitions`; Kafka cannot remove any. Raises TopicUnavailable."""
+    async with _unavailable(), _admin(url) as admin:
+        await admin.create_partitions({topic_name(url): NewPartitions(total_count=partitions)})
 
 
 async def ensure_topic(url: str, partitions: int, replication: int | None = None) -> bool:
@@ -85,6 +102,16 @@ async def _read(admin: Any, name: str) -> TopicState | None:
         brokers=len(brokers),
         leaderless=sorted(each["partition"] for each in topic["partitions"] if each["leader"] == _NO_BROKER),
     )
+
+
+@asynccontextmanager
+async def _unavailable() -> AsyncIterator[None]:
+    try:
+        yield
+    except (OSError, KafkaError) as problem:
+        raise TopicUnavailable(
+            f"Kafka does not respond or refuses the request ({type(problem).__name__}): check that it is running and that KAFKA_URL is right."
+        ) from problem
 
 
 @asynccontextmanager

@@ -84,7 +84,7 @@ class Health:
         """The database, then Redis, Kafka and the workers if they are configured; at last the node itself while it is stopping."""
         async with self._turn:
             if time.monotonic() >= self._until:
-                self._found = await _probe_all(*self._urls, self._kept, map_url=self._urls[0])
+                self._found = await _probe_all(self._urls, self._kept, map_url=self._urls[0])
                 for each in self._found:
                     DEPENDENCY_UP.labels(each.name).set(each.is_up)
                 self._until = time.monotonic() + CACHE_SECONDS
@@ -99,7 +99,7 @@ async def probe(database: str, redis: str | None = None, kafka: str | None = Non
     """Probe the services with these URLs concurrently, each over a connection of its own. The topic is not compared with the map of partitions."""
     kept = _Connections()
     try:
-        return await _probe_all(database, redis, kafka, kept)
+        return await _probe_all((database, redis, kafka), kept)
     finally:
         await kept.close()
 
@@ -166,8 +166,9 @@ class _Connections:
 
 
 async def _probe_all(
-    database: str, redis: str | None, kafka: str | None, kept: _Connections, *, map_url: str | None = None
+    urls: tuple[str, str | None, str | None], kept: _Connections, *, map_url: str | None = None
 ) -> list[Dependency]:
+    database, redis, kafka = urls
     ask_database = kept.ask_postgres if is_postgres(database) else _sqlite_version
     asked: list[tuple[str, Callable[[str], Awaitable[str]], str | None]] = [
         ("database", ask_database, database),

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from vyry.errors import OperationRefused, OperatorError
+from vyry.errors import CommandError, OperationRefused
 from vyry.kernel.atomic_files import sync_folder
 
 
@@ -24,7 +24,7 @@ IN_USE: Final = "A node, or another command, has the database {} open: stop ever
 
 @contextmanager
 def sqlite_snapshot(path: Path) -> Iterator[Path]:
-    """A checked copy of the database as it is now, deleted at the end of the block. Writers of the database continue. Raises OperatorError, OperationRefused."""
+    """A checked copy of the database as it is now, deleted at the end of the block. Writers of the database continue. Raises CommandError, OperationRefused."""
     copy = path.with_name(f"{path.name}.snapshot")
     with path.with_name(f"{path.name}.backing-up").open("w") as lock:
         try:
@@ -41,20 +41,20 @@ def sqlite_snapshot(path: Path) -> Iterator[Path]:
             check_sqlite(copy)
             yield copy
         except sqlite3.DatabaseError as problem:
-            raise OperatorError(f"The database {path} cannot be copied: {problem}.") from None
+            raise CommandError(f"The database {path} cannot be copied: {problem}.") from None
         finally:
             copy.unlink(missing_ok=True)
 
 
 def check_sqlite(path: Path) -> None:
-    """Raises OperatorError when the database is damaged."""
+    """Raises CommandError when the database is damaged."""
     try:
         with closing(_open(path, "rw")) as database:
             found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as problem:
         found = str(problem)
     if found != "ok":
-        raise OperatorError(f"The database {path} is damaged ({' '.join(found.split())}): restore an earlier backup.")
+        raise CommandError(f"The database {path} is damaged ({' '.join(found.split())}): restore an earlier backup.")
 
 
 def has_tables(path: Path) -> bool:

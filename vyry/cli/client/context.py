@@ -18,12 +18,12 @@ from vyry.cli.client.execution import command_timeouts, run_following
 from vyry.cli.client.exit_codes import FAILURES, CommandFailed, Exit, to_command_failure
 from vyry.cli.client.terminal_text import escape_json, indent_continuation
 from vyry.cli.command_line import FilePath, Flag
-from vyry.cli.errors import CommandError
 from vyry.cli.prompts import read_first_line, read_line, run_until_signal
 from vyry.cli.stdio import is_interactive, is_stdout_utf8
 from vyry.client.api.profile_lock import acquire_profile_lock
 from vyry.client.store.profile import Profile
 from vyry.client.store.store import Store
+from vyry.errors import CommandError
 
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, Final
 
-from vyry.cli.errors import CommandError
 from vyry.client.errors import (
     BadNumber,
     ChainBroken,
@@ -21,6 +20,7 @@ from vyry.client.errors import (
     StoreLocked,
     Unreachable,
 )
+from vyry.errors import CommandError
 from vyry.signal_protocol.refusals import Refusal
 
 

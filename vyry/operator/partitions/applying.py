@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from vyry.kafka.topic_partitions import add_partitions, read_partitions
+from vyry.kafka.topic import add_partitions, read_partitions
 from vyry.mail.partitions import Cluster, PartitionState
 from vyry.mail.workers import MoveCause
 from vyry.operator.partitions import changes

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from vyry.errors import CommandError, OperationRefused
 
-class PlanRefused(Exception):
+
+class PlanRefused(OperationRefused):
     """The state of the cluster does not allow it; nothing was changed. The text says what to do."""
 
 
-class NotInCluster(Exception):
+class NotInCluster(CommandError):
     """There is no such worker, partition or plan. The text says how to list them."""
 
 
-class PlanStuck(Exception):
+class PlanStuck(CommandError):
     """A move has not ended for a long time; the plan can be continued or aborted. The text says how far it is."""
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from vyry.accounts.phone import FIRST_PEPPER, fingerprint
-from vyry.cli.errors import CommandError
 from vyry.cli.main import main
 from vyry.cli.process import require_original_secrets
+from vyry.errors import CommandError
 from vyry.kernel.ids import new_id
 from vyry.settings.settings import Role, Settings, SettingsError, load_settings
 from vyry.storage.database import open_database

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vyry.errors import OperationRefused, OperatorError
+from vyry.errors import CommandError, OperationRefused
 from vyry.operator.sqlite_file import has_tables, refuse_open_sqlite, replace_sqlite, sqlite_snapshot
 
 
@@ -135,7 +135,7 @@ def test_a_damaged_database_gives_no_snapshot(path: Path) -> None:
     content[8192:12288] = bytes(4096)
     path.write_bytes(content)
 
-    with pytest.raises(OperatorError, match="damaged"), sqlite_snapshot(path):
+    with pytest.raises(CommandError, match="damaged"), sqlite_snapshot(path):
         pass
 
     assert [each.name for each in path.parent.iterdir() if "snapshot" in each.name] == []
