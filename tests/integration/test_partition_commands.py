@@ -16,10 +16,12 @@ from tests.support.following_workers import FollowingWorkers
 from vyry.cli.main import main
 from vyry.kafka.topic import ensure_topic
 from vyry.kafka.url import topic_name
+from vyry.operator.cluster_watch import ClusterWatch
 from vyry.storage import partitions
 from vyry.storage.database import connection, open_database
 from vyry.storage.partition_models import PartitionPlanRow, PartitionRow, WorkerRow
 from vyry.storage.partitions import PartitionStore
+from vyry.telemetry import OLDEST_UNDEPOSITED, WORKERS
 
 
 Captured = pytest.CaptureFixture[str]
@@ -285,6 +287,16 @@ async def test_waiting_mail_is_counted_by_partition_up_to_a_limit(
 
         monkeypatch.setattr(partitions, "_MAX_WAITING", 2)
         assert not (await PartitionStore().read_cluster()).is_count_complete
+
+
+async def test_a_scrape_shows_mail_that_waits_while_there_is_neither_a_map_nor_a_worker(postgres_url: str) -> None:
+    async with open_database(postgres_url):
+        await connection().execute_query(_ENVELOPE, [1, 1])
+
+        await ClusterWatch(PartitionStore()).measure()
+
+    assert OLDEST_UNDEPOSITED._value.get() > 1
+    assert WORKERS._value.get() == 0
 
 
 def test_a_folder_without_a_database_stays_empty(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,8 @@ class Cluster:
     partitions: tuple[Partition, ...]
     #: Rises each time the number of partitions changes.
     generation: int
+    #: The age of the oldest envelope without a sequence number, also where there is no map of partitions yet.
+    oldest_seconds: float = 0.0
     #: Whether all waiting mail was counted; otherwise at least so much waits.
     is_count_complete: bool = True
 

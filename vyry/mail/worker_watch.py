@@ -11,7 +11,7 @@ from typing import Final, Never
 from vyry.errors import Unavailable
 from vyry.mail.overdue import report_backlog
 from vyry.mail.store import MailUpkeep
-from vyry.telemetry import OLDEST_UNDEPOSITED, WORKERS, log
+from vyry.telemetry import log
 
 
 CHECK_SECONDS: Final = 1.0
@@ -39,10 +39,8 @@ class WorkerWatch:
     async def check(self) -> None:
         """Check once. Raises Unavailable."""
         count = await self._count_live()
-        WORKERS.set(count)
         self._misses = 0 if count else self._misses + 1
         if not self.is_any_alive and count:
-            OLDEST_UNDEPOSITED.set(0)
             log.info("workers_alive", count=count)
         elif self._misses == MISSES:
             log.error("no_worker_alive")

@@ -40,10 +40,9 @@ def cluster_rows(cluster: Cluster) -> ClusterRows:
     partitions, workers = described["partitions"], described["workers"]
     states = Counter(each["state"] for each in partitions)
     bad = ", ".join(f"{count} {state}" for state, count in sorted(states.items()) if state != "ok")
-    oldest = max((each["oldestSeconds"] for each in partitions), default=0.0)
     return ClusterRows(
         f"{len(partitions)} partitions: {bad or 'all ok'}; {len(cluster.live_workers)} live workers; "
-        f"oldest undeposited envelope {oldest:.1f} s; skew {cluster.skew:.2f}",
+        f"oldest undeposited envelope {cluster.oldest_seconds:.1f} s; skew {cluster.skew:.2f}",
         [Row(each["state"], _partition_cells(each)) for each in partitions],
         [Row(each["state"], _worker_cells(each)) for each in workers],
     )

@@ -49,7 +49,7 @@ class ClusterWatch:
 
 def _report(cluster: Cluster) -> None:
     WORKERS.set(len(cluster.live_workers))
-    OLDEST_UNDEPOSITED.set(max((each.oldest_seconds for each in cluster.partitions), default=0.0))
+    OLDEST_UNDEPOSITED.set(cluster.oldest_seconds)
     # A partition has one state.
     PARTITION_STATE.clear()
     for each in cluster.partitions:

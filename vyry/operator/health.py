@@ -27,6 +27,7 @@ from vyry.mail.workers import PartitionMap
 from vyry.operator.topic_map import other_topic, too_few_partitions
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import is_postgres, sqlite_path
+from vyry.storage.live_workers import COUNT_WORKERS
 from vyry.storage.missing_tables import is_migrated
 from vyry.telemetry import DEPENDENCY_UP
 
@@ -38,8 +39,6 @@ CACHE_SECONDS: Final = 1.0
 #: The map of partitions is read before the brokers are asked, and must leave them most of the time of the probe.
 _MAP_SECONDS: Final = 0.5
 _MAP_SQL: Final = "SELECT generation, partitions, topic FROM partition_map"
-_WORKERS_SQL: Final = """
-SELECT count(*) FILTER (WHERE heartbeat_at >= clock_timestamp() - make_interval(secs => $1)) AS alive, count(*) AS known FROM workers"""
 _PROBLEM_TEXTS: Final[Mapping[type[Exception], str]] = {
     ssl.SSLCertVerificationError: "the node does not trust its certificate",
     socket.gaierror: "the name of its host is not known",
@@ -120,7 +119,7 @@ class _Connections:
 
     async def ask_workers(self, url: str) -> str:
         """How many workers live. Raises _UnusableService when none does."""
-        (row,) = await self._query("workers", url, lambda opened: opened.fetch(_WORKERS_SQL, WORKER_LOST_SECONDS))
+        (row,) = await self._query("workers", url, lambda opened: opened.fetch(COUNT_WORKERS, WORKER_LOST_SECONDS))
         if not row["alive"]:
             raise _UnusableService("no worker lives: start `vyry worker`")
         return f"{row['alive']} of {row['known']} workers"

@@ -77,7 +77,8 @@ class PartitionStore:
             waiting = await read_waiting(_MAX_WAITING)
         partitions = [_with_waiting(each, waiting.get(each.number)) for each in cluster.partitions]
         is_complete = sum(each.envelopes for each in waiting.values()) < _MAX_WAITING
-        return replace(cluster, partitions=tuple(partitions), is_count_complete=is_complete)
+        oldest = max((each.oldest_seconds for each in waiting.values()), default=0.0)
+        return replace(cluster, partitions=tuple(partitions), oldest_seconds=oldest, is_count_complete=is_complete)
 
     async def read_map(self) -> PartitionMap | None:
         """The map, None before the first `vyry migrate` with Kafka or the first `vyry start`."""

@@ -31,7 +31,7 @@ _CLAIM: Final = """
         heartbeat_at = excluded.heartbeat_at, cpu = 0, memory_bytes = 0
     WHERE w.boot = excluded.boot OR w.heartbeat_at < $6 OR w.boot = $7 AND w.heartbeat_at = $8 RETURNING name"""
 #: Reports of partitions that the worker no longer has change nothing. A partition that moved away keeps its owner until the next one takes it; when none
-#: does, it has no owner after 5 s (`_RELEASE_AFTER`).
+#: does, it has no owner after `WORKER_LOST_SECONDS`.
 _POSTGRES_REPORT: Final = """
     WITH alive AS (
         INSERT INTO workers AS w (name, host, version, boot, started_at, heartbeat_at, cpu, memory_bytes)
@@ -46,7 +46,7 @@ _POSTGRES_REPORT: Final = """
             r(number int, records_behind bigint, seconds_behind float8, received float8, deposited float8, worst float8, idle float8)
         WHERE p.number = r.number AND p.owner = $1 AND EXISTS (SELECT 1 FROM alive)
     ), released AS (
-        UPDATE partitions p SET owner = NULL WHERE p.owner = $1 AND p.reported_at < clock_timestamp() - interval '5 seconds' AND EXISTS (SELECT 1 FROM alive)
+        UPDATE partitions p SET owner = NULL WHERE p.owner = $1 AND p.reported_at < clock_timestamp() - make_interval(secs => $8) AND EXISTS (SELECT 1 FROM alive)
             AND NOT (p.number IN (SELECT (r ->> 'number')::int FROM jsonb_array_elements($7::jsonb) r))
     ) SELECT name FROM alive"""
 _SQLITE_HEARTBEAT: Final = """
@@ -97,7 +97,17 @@ class TortoiseWorkers:
         known = (worker.name, worker.host, worker.version, worker.boot)
         reports = json.dumps([_packed(each) for each in report.partitions])
         async with database_guard():
-            return bool(await fetch(connection(), _POSTGRES_REPORT, *known, report.cpu, report.memory_bytes, reports))
+            return bool(
+                await fetch(
+                    connection(),
+                    _POSTGRES_REPORT,
+                    *known,
+                    report.cpu,
+                    report.memory_bytes,
+                    reports,
+                    WORKER_LOST_SECONDS,
+                )
+            )
 
     async def take(self, worker: WorkerIdentity, numbers: Collection[int], seconds: float) -> list[PastMove]:
         async with transaction() as tx:
