@@ -250,6 +250,14 @@ def test_a_database_that_is_not_migrated_is_named(run: Run, monkeypatch: pytest.
         assert "Run `vyry migrate` first." in run(code=1)[1]
 
 
+def test_a_file_without_tables_is_named(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty.db").touch()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite://{tmp_path}/empty.db")
+    monkeypatch.delenv("KAFKA_URL")
+
+    assert "Run `vyry migrate` first." in run(code=1)[1]
+
+
 def test_a_cluster_without_partitions_says_what_to_start(run: Run) -> None:
     assert "run `vyry migrate`, then start a worker" in run(code=3)[1]
 

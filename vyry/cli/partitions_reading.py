@@ -17,8 +17,8 @@ from vyry.errors import CommandError, OperationRefused, Unavailable
 from vyry.mail.partitions import Cluster
 from vyry.operator.partitions.report import bad_partitions, describe_cluster
 from vyry.settings.settings import Settings
-from vyry.storage.applied_migrations import missing_migrations
-from vyry.storage.database import is_postgres, open_database, sqlite_path
+from vyry.storage.database import connection, database_guard, is_postgres, open_database, sqlite_path
+from vyry.storage.missing_tables import missing_migrations
 from vyry.storage.partitions import PartitionStore
 
 
@@ -34,7 +34,8 @@ def read_partitions(settings: Settings, work: Callable[[], Coroutine[None, None,
 
     async def run_opened() -> T:
         async with open_database(url):
-            missing = await missing_migrations()
+            async with database_guard():
+                missing = await missing_migrations(connection().execute_query_dict)
             if missing:
                 raise CommandError(f"Migrations not applied: {', '.join(missing)}. Run `vyry migrate` first.")
             return await work()

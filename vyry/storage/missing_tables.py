@@ -20,6 +20,8 @@ _APPLIED: Final = "SELECT name FROM tortoise_migrations WHERE app = 'vyry'"
 #: After so many seconds without such an error the next one is logged again.
 _QUIET_SECONDS: Final = 60.0
 
+Fetch = Callable[[str], Awaitable[Sequence[Any]]]
+
 
 class _MissingTables:
     """When a table was last missing in this process."""
@@ -40,16 +42,27 @@ class _MissingTables:
 record_missing: Final = _MissingTables().record
 
 
-async def is_migrated(fetch: Callable[[str], Awaitable[Sequence[Any]]]) -> bool:
-    """Whether all migrations of this release are applied; `fetch` runs the statement. On a migrated database a missing table is a bug."""
+async def is_migrated(fetch: Fetch) -> bool:
+    """Whether all migrations of this release are applied. On a migrated database a missing table is a bug."""
     try:
-        rows = await fetch(_APPLIED)
-    except (asyncpg.UndefinedTableError, OperationalError):
-        return False
+        return not await missing_migrations(fetch)
     except TransactionManagementError:
         # In a transaction that has failed: the guard around the transaction asks again.
         return True
-    return _release_migrations() <= {row["name"] for row in rows}
+
+
+async def missing_migrations(fetch: Fetch) -> list[str]:
+    """The migrations of this release that are not applied, in order; `fetch` runs the statement. Tortoise's own reader takes longer than a short command."""
+    try:
+        rows = await fetch(_APPLIED)
+    except asyncpg.UndefinedTableError:
+        rows = []
+    except OperationalError as problem:
+        # Tortoise wraps the error of the driver.
+        if not isinstance(problem.args[0], asyncpg.UndefinedTableError) and "no such table" not in str(problem):
+            raise
+        rows = []
+    return sorted(_release_migrations() - {row["name"] for row in rows})
 
 
 @lru_cache(maxsize=1)
