@@ -23,7 +23,7 @@ ACT = OperatorAction(NOON, "olga", "mailboxDrop", "poisoned client", SUBJECT)
 
 
 async def logged(harness: MailStoreHarness) -> list[OperatorAction]:
-    """The lines of the operators' log."""
+    """The lines of the audit log."""
     if isinstance(harness.upkeep, MemoryMailUpkeep):
         return harness.upkeep.state.acts
     return [each async for each in read_acts(None)]

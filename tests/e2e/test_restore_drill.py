@@ -56,7 +56,7 @@ class Site:
         return done.stdout
 
     def acts(self) -> set[str]:
-        """What the operators' log has."""
+        """What the audit log has."""
         return {line.split()[3] for line in self.run("audit").splitlines()}
 
     def back_up(self, folder: Path) -> None:

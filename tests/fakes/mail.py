@@ -101,7 +101,7 @@ class MemoryMailboxes:
         #: Whose mail is no stranger's: friends, and members of a group that the first is a member of.
         self.ties: set[tuple[UserId, UUID | None]] = set()
         self.last_number = 0
-        #: The lines of the operators' log.
+        #: The lines of the audit log.
         self.acts: list[OperatorAction] = []
         #: Told what was deposited where: plans wake-ups (tests/fakes/wakeups.py).
         self.deposited: Callable[[MemoryMailbox, Sequence[MemoryEnvelope]], None] = lambda _, __: None

@@ -18,7 +18,7 @@ from vyry.storage.partitions import PartitionStore
 _HISTORY_COLUMNS: Final = ("at", "partition", "from", "to", "cause", "seconds without worker", "worst s")
 
 app = App(name="partitions")
-#: The commands that need Kafka and the operators' log, which `vyry partitions` itself does not load.
+#: The commands that need Kafka and the audit log, which `vyry partitions` itself does not load.
 for _name, _text in {
     "plan": "Make a plan: print what would move, the load before and after, and a state id. Changes nothing.",
     "apply": "Apply a plan, one move at a time, and show the phases of each move.",

@@ -21,7 +21,7 @@ def worker() -> int:
 
     Its name is VYRY_WORKER_NAME, or else the host and a number; two live workers never have the same one (exit code 3).
 
-    Needs DATABASE_URL, REDIS_URL and KAFKA_URL. Run at most one worker per partition of the topic. Metrics are served on VYRY_ADMIN_PORT.
+    Needs DATABASE_URL, REDIS_URL and KAFKA_URL. Workers beyond the number of partitions of the topic only sweep. Metrics are served on VYRY_ADMIN_PORT.
     """
     settings = load_settings(Role.WORKER)
     configure_logging(settings.log_level)

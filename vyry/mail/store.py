@@ -314,7 +314,7 @@ class MailUpkeep(Protocol):
         ...
 
     async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:
-        """Turn the envelopes of a range into LossReason.OPERATOR, and write the line of the operators' log, in one transaction.
+        """Turn the envelopes of a range into LossReason.OPERATOR, and write the line of the audit log, in one transaction.
 
         Sequence numbers and heads stay; losses, expired and acknowledged entries do too. A notice in the range that the request does not include prevents
         the whole drop. Without a dropped envelope no line is written.

@@ -103,7 +103,7 @@ async def find_unfinished() -> Announcement | None:
 
 
 async def begin_announcement(text: str, language: str | None, act: OperatorAction) -> Announcement | None:
-    """Store a new announcement and its line in the operators' log; None, and nothing is stored, while another one is unfinished. Raises Unavailable."""
+    """Store a new announcement and its line in the audit log; None, and nothing is stored, while another one is unfinished. Raises Unavailable."""
     async with transaction() as tx:
         rows = await fetch(tx, _BEGIN, new_id(), text, language, act.at)
         if not rows:

@@ -63,7 +63,7 @@ def _check_settings(settings: Settings) -> Iterator[Finding]:
 
 def _risky_settings(settings: Settings) -> Iterator[str]:
     if settings.handover_ms > SLOW_HANDOVER_MS:
-        yield f"VYRY_HANDOVER_MS={settings.handover_ms}: when a worker dies, mail waits that long. The default is 500."
+        yield f"VYRY_HANDOVER_MS={settings.handover_ms}: when a worker dies, mail waits that long. The default is 400."
     key = settings.vapid_key_file
     if key is not None and not key.exists():
         yield f"VYRY_VAPID_KEY_FILE: there is no file {key}, so browsers get no push: run `vyry secrets`."

@@ -163,7 +163,7 @@ class _Restoring:
             new.unlink(missing_ok=True)
 
     async def _mark(self, url: str) -> None:
-        """Have the first node detect the restore, and write the operators' log, which the backup has up to its own time."""
+        """Have the first node detect the restore, and write the audit log, which the backup has up to its own time."""
         async with open_database(url):
             await TortoiseRestoreMarkers().mark_restored(self._act.at)
             async with transaction() as tx:

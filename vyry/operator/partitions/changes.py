@@ -1,4 +1,4 @@
-"""What operators change in the database about partitions: plans, wishes, pins, drains. Each function is one transaction, with its line of the operators' log.
+"""What operators change in the database about partitions: plans, wishes, pins, drains. Each function is one transaction, with its line of the audit log.
 
 All of them lock the partition map, so that two operators cannot change the cluster at the same time.
 """
@@ -130,7 +130,7 @@ async def abort_plan(act: OperatorAction) -> Plan:
 
 
 def describe(plan: Plan) -> str:
-    """The plan in a few words, for the operators' log."""
+    """The plan in a few words, for the audit log."""
     match plan.kind:
         case PlanKind.MOVE:
             return f"{plan.state_id}: move partition {plan.moves[0].partition} to {plan.moves[0].destination}"
