@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, Never, TypeVar
@@ -26,6 +25,7 @@ from vyry.clock import SystemClock
 from vyry.composition.shared import build_part_store
 from vyry.errors import CommandError
 from vyry.kernel.atomic_files import create_file
+from vyry.kernel.time import format_moment
 from vyry.operator.backup.making import Installation, Report, make_backup
 from vyry.operator.backup.sealing import Seal, Unseal, new_key_pair, seal_with_passphrase, seal_with_public_keys
 from vyry.operator.backup.verifying import Contents, verify_backup
@@ -279,8 +279,3 @@ def _print_contents(contents: Contents, file: Path, size: int, *, as_json: bool,
         "secrets": sorted(contents.secrets),
     }
     print(json.dumps(found))
-
-
-def format_moment(moment: datetime) -> str:
-    """The moment as people read it."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -8,7 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from vyry.cli.account_lookup import pseudonym
-from vyry.cli.push_text import format_moment, push_json, push_lines
+from vyry.cli.push_text import push_json, push_lines
+from vyry.kernel.time import format_moment
 from vyry.operator.mailbox_reasons import Reason
 from vyry.operator.mailboxes import MailboxDetails, WaitingEntries
 from vyry.operator.socket_lookup import Socket, SocketKnowledge

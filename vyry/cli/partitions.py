@@ -7,7 +7,7 @@ from cyclopts import App
 
 from vyry.cli.command_line import Flag, JsonFlag
 from vyry.cli.errors import UsageError
-from vyry.cli.partitions_reading import read_partitions, require_partitions, watch_cluster
+from vyry.cli.partitions_reading import require_partitions, run_reading, watch_cluster
 from vyry.cli.partitions_table import align, cluster_lines, name_or_none
 from vyry.mail.workers import PastMove
 from vyry.operator.partitions.report import bad_partitions, describe_cluster
@@ -43,7 +43,7 @@ def show(*, watch: Flag = False, as_json: JsonFlag = False) -> int:
     settings = load_settings(Role.TOOL)
     if watch:
         return watch_cluster(settings, as_json=as_json)
-    cluster = require_partitions(read_partitions(settings, PartitionStore().read_cluster))
+    cluster = require_partitions(run_reading(settings, PartitionStore().read_cluster))
     if as_json:
         print(json.dumps(describe_cluster(cluster), indent=2))
     else:
@@ -61,7 +61,7 @@ def history(*, limit: int = 50, as_json: JsonFlag = False) -> int:
     """
     if limit < 1:
         raise UsageError("--limit must be at least 1.")
-    moves = read_partitions(load_settings(Role.TOOL), lambda: PartitionStore().read_history(limit))
+    moves = run_reading(load_settings(Role.TOOL), lambda: PartitionStore().read_history(limit))
     if as_json:
         print(*(json.dumps(_past_json(move)) for move in moves), sep="\n", end="\n" if moves else "")
         return 0

@@ -26,7 +26,7 @@ T = TypeVar("T")
 WATCH_SECONDS: Final = 1.0
 
 
-def read_partitions(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
+def run_reading(settings: Settings, work: Callable[[], Coroutine[None, None, T]]) -> T:
     """Run `work` with the database open. Raises CommandError when there is no file or a migration is missing, Unavailable."""
     url = settings.database_url.get_secret_value()
     if not is_postgres(url) and not Path(sqlite_path(url)).exists():
@@ -73,7 +73,7 @@ def watch_cluster(settings: Settings, *, as_json: bool) -> int:
                 await asyncio.sleep(WATCH_SECONDS)
 
     with suppress(KeyboardInterrupt):
-        read_partitions(settings, watch)
+        run_reading(settings, watch)
     return 1 if is_bad else 0
 
 

@@ -1,9 +1,9 @@
 """The pushes of a device as lines and as JSON."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
+from vyry.kernel.time import format_moment, to_optional_text
 from vyry.operator.push_details import PushDetails
 
 
@@ -30,22 +30,13 @@ def push_json(push: PushDetails) -> dict[str, Any]:
     report = push.report
     return {
         "kind": push.kind,
-        "dueAt": _moment(push.due_at),
+        "dueAt": to_optional_text(push.due_at),
         "isForCall": push.is_for_call,
         "isUrgent": push.is_urgent,
         "wakes": push.wakes,
         "attempts": push.attempts,
-        "restsUntil": _moment(push.rests_until),
-        "sentAt": _moment(push.sent_at),
+        "restsUntil": to_optional_text(push.rests_until),
+        "sentAt": to_optional_text(push.sent_at),
         "report": report
-        and {"kind": report.kind, "result": report.result, "status": report.status, "at": _moment(report.at)},
+        and {"kind": report.kind, "result": report.result, "status": report.status, "at": to_optional_text(report.at)},
     }
-
-
-def format_moment(moment: datetime) -> str:
-    """A moment, to the second, in UTC."""
-    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
-
-
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

@@ -7,13 +7,13 @@ from vyry.cli.backup import (
     DEFAULT_CONTENTS,
     BackupContents,
     Opening,
-    format_moment,
     own_settings,
     run_with_progress,
 )
 from vyry.cli.command_line import FilePath, Flag, JsonFlag
 from vyry.cli.operator import CURRENT_OPERATOR, Operator
 from vyry.cli.prompts import confirm_operation
+from vyry.kernel.time import format_moment
 from vyry.operator.backup.restoring import Restored, check_restore, restore_backup
 from vyry.operator.backup.verifying import Contents
 

@@ -8,8 +8,8 @@ from cyclopts import App
 
 from vyry.cli.command_line import JsonFlag
 from vyry.cli.operator import run_in_database
-from vyry.cli.push_text import format_moment
 from vyry.clock import SystemClock
+from vyry.kernel.time import format_moment
 from vyry.operator.sms_status import CodeCounts, CodeStatus, load_code_status
 from vyry.settings.settings import Role, Settings, load_settings
 

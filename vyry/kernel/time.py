@@ -17,3 +17,13 @@ def to_milliseconds(moment: datetime) -> int:
 def from_milliseconds(count: int) -> datetime:
     """The moment `count` milliseconds after 1970, in UTC."""
     return datetime.fromtimestamp(count / 1000, UTC)
+
+
+def format_moment(moment: datetime) -> str:
+    """A moment for people, to the second, in UTC."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def to_optional_text(moment: datetime | None) -> str | None:
+    """A moment for JSON, in ISO format."""
+    return None if moment is None else moment.isoformat()

@@ -19,7 +19,7 @@ from vyry.storage.account_events import record_event
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.devices import end_devices
 from vyry.storage.locks import lock_account
-from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_optional_datetime, to_uuid
 
 
 _PAGE: Final = 200
@@ -119,10 +119,10 @@ async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorActi
         row["display_name"],
         pepper.unseal(row["phone_sealed"]) if pepper else None,
         to_datetime(row["created_at"]),
-        _optional_datetime(row["suspended_at"]),
+        to_optional_datetime(row["suspended_at"]),
         bool(row["has_pin"]),
         bool(row["registration_lock"]),
-        _optional_datetime(row["locked_until"]),
+        to_optional_datetime(row["locked_until"]),
         devices,
     )
 
@@ -217,9 +217,5 @@ def _device(row: dict[str, Any]) -> DeviceDetails:
 
 def _summary_from_row(row: dict[str, Any]) -> AccountSummary:
     last_seen_on = None if row["last_seen_on"] is None else to_date(row["last_seen_on"])
-    moments = to_datetime(row["created_at"]), _optional_datetime(row["suspended_at"])
+    moments = to_datetime(row["created_at"]), to_optional_datetime(row["suspended_at"])
     return AccountSummary(to_uuid(row["id"]), row["username"], *moments, row["devices"], last_seen_on)
-
-
-def _optional_datetime(value: Any) -> datetime | None:
-    return None if value is None else to_datetime(value)

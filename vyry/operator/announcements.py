@@ -19,7 +19,7 @@ from vyry.mail.deferred_notices import DeferredNotice
 from vyry.operator.audit import record_action
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.deferred_notices import defer_notices
-from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
+from vyry.storage.raw_sql import fetch, to_datetime, to_optional_datetime, to_uuid
 
 
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
@@ -156,5 +156,5 @@ def _announcement(row: dict[str, Any]) -> Announcement:
         through_mailbox=MailboxKey(row["through_mailbox"]),
         total=row["total"],
         handed_over=row["handed_over"],
-        finished_at=None if row["finished_at"] is None else to_datetime(row["finished_at"]),
+        finished_at=to_optional_datetime(row["finished_at"]),
     )

@@ -21,7 +21,7 @@ from vyry.storage.clock import TortoiseClock
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.partition_models import PartitionRow
 from vyry.storage.partitions import PartitionStore
-from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
+from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_optional_datetime, to_uuid
 
 
 _DEVICE_COLUMNS: Final = """
@@ -196,8 +196,8 @@ def _device(rows: list[dict[str, Any]]) -> DeviceRecord:
         row["registration_id"] is not None,
         to_datetime(row["linked_at"]),
         to_date(row["last_seen_on"]).isoformat(),
-        None if row["ended_at"] is None else to_datetime(row["ended_at"]),
-        None if row["suspended_at"] is None else to_datetime(row["suspended_at"]),
+        to_optional_datetime(row["ended_at"]),
+        to_optional_datetime(row["suspended_at"]),
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from vyry.devices.push import PushKind, PushTarget
 from vyry.storage.database import connection, database_guard
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.raw_sql import fetch, to_datetime, to_optional_datetime
 
 
 _TARGET: Final = "SELECT kind, endpoint, p256dh, auth, token, topic FROM push_target WHERE device = $1"
@@ -59,13 +59,13 @@ async def load_push_details(device: UUID) -> PushDetails:
     row = wakes[0]
     return PushDetails(
         kind=kind,
-        due_at=_optional_datetime(row["due_at"]),
+        due_at=to_optional_datetime(row["due_at"]),
         is_urgent=bool(row["is_urgent"]),
         is_for_call=bool(row["is_ring"]),
         wakes=row["wakes"],
         attempts=row["attempts"],
-        rests_until=_optional_datetime(row["rest_until"]),
-        sent_at=_optional_datetime(row["sent_at"]),
+        rests_until=to_optional_datetime(row["rest_until"]),
+        sent_at=to_optional_datetime(row["sent_at"]),
         report=report,
     )
 
@@ -82,7 +82,3 @@ async def load_push_target(device: UUID) -> PushTarget | None:
 
 def _report(row: dict[str, Any]) -> PushReport:
     return PushReport(row["kind"], row["result"], row["status"], to_datetime(row["at"]))
-
-
-def _optional_datetime(value: Any) -> datetime | None:
-    return None if value is None else to_datetime(value)

@@ -6,7 +6,6 @@ They are replaced whole or not at all (0600). What a file holds is read strictly
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from vyry.accounts.phone import FIRST_PEPPER
 from vyry.accounts.signing import FIRST_KEY, SigningKey
 from vyry.kernel.atomic_files import replace_file
+from vyry.kernel.time import to_optional_text
 
 
 _RING_OF_PEPPERS: Final = b'{"peppers"'
@@ -87,7 +87,7 @@ def write_signing_keys(path: Path, keys: Iterable[SigningKey]) -> None:
             "id": key.key_id,
             "secret": None if key.key_id == FIRST_KEY else b64encode(key.secret).decode(),
             "signs_from": key.signs_from.isoformat(),
-            "good_until": _isoformat(key.good_until),
+            "good_until": to_optional_text(key.good_until),
         }
         for key in keys
     ]
@@ -106,7 +106,3 @@ def _decode_secret(text: str) -> bytes:
     if len(secret) < _SHORTEST:
         raise ValueError("too short to be a secret")
     return secret
-
-
-def _isoformat(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

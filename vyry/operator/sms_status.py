@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from vyry.accounts.otp_limits import DAY, HOUR
 from vyry.storage.database import connection, database_guard
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.raw_sql import fetch, to_optional_datetime
 
 
 #: A code that was certainly not sent has no area.
@@ -48,7 +48,7 @@ async def load_code_status(now: datetime) -> CodeStatus:
         hour, day = [(await fetch(connection(), _SENT, now - span))[0] for span in (HOUR, DAY)]
         (waiting,) = await fetch(connection(), _OPEN, now)
         (paused,) = await fetch(connection(), _PAUSED, now)
-    until = None if paused["until"] is None else to_datetime(paused["until"])
+    until = to_optional_datetime(paused["until"])
     return CodeStatus(_counts(hour), _counts(day), waiting["codes"], paused["areas"], until)
 
 

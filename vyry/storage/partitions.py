@@ -8,9 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from tortoise.backends.base.client import BaseDBAsyncClient
-
-from vyry.clock import SystemClock
 from vyry.mail.partitions import Cluster, Partition, Worker
 from vyry.mail.workers import MoveCause, PartitionMap, PastMove
 from vyry.storage.database import connection, database_guard
@@ -21,7 +18,7 @@ from vyry.storage.partition_models import (
     PartitionRow,
     WorkerRow,
 )
-from vyry.storage.raw_sql import fetch, to_datetime
+from vyry.storage.raw_sql import database_now, fetch
 
 
 #: The one row of `partition_map`.
@@ -165,14 +162,6 @@ async def read_cluster() -> Cluster:
         partitions=tuple(partitions),
         generation=row.generation if row else 0,
     )
-
-
-async def database_now(database: BaseDBAsyncClient) -> datetime:
-    """The time of the database; that of this machine on SQLite."""
-    if database.capabilities.dialect == "sqlite":
-        return SystemClock().now()
-    (row,) = await fetch(database, "SELECT clock_timestamp() AS now")
-    return to_datetime(row["now"])
 
 
 def to_worker(row: WorkerRow) -> Worker:

@@ -28,7 +28,7 @@ from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.locks import lock_account
 from vyry.storage.models import AccountPinRow, UnlockTokenRow
 from vyry.storage.notice_outbox import Audience, NewNotice, enqueue_notice
-from vyry.storage.raw_sql import fetch, to_date, to_datetime, to_uuid
+from vyry.storage.raw_sql import fetch, to_date, to_optional_datetime, to_uuid
 
 
 #: After a lock has ended wrong tries count from 0. The NULLIF is a null with the type timestamp, which a parameter does not have.
@@ -93,7 +93,7 @@ class TortoisePins:
         if taken:
             row = taken[0]
             return CountedTry(
-                _verifier(row), max(0, tries.limit - row["misses"]), _optional_datetime(row["locked_until"])
+                _verifier(row), max(0, tries.limit - row["misses"]), to_optional_datetime(row["locked_until"])
             )
         record = await self.load(account_id)
         if record is None:
@@ -181,10 +181,6 @@ def _pin_columns(new: NewPin) -> tuple[UUID, str, int]:
 
 def _verifier(row: dict[str, Any]) -> Verifier:
     return Verifier(row["verifier"], row["pepper_id"])
-
-
-def _optional_datetime(value: Any) -> datetime | None:
-    return None if value is None else to_datetime(value)
 
 
 class TortoiseUnlockTokens:

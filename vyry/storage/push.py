@@ -5,19 +5,18 @@ Deposits plan wakeups by a trigger (migrations/0001_postgres_triggers.sql). The 
 """
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
-from vyry.clock import SystemClock
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import PushOutcome, Wakeup
 from vyry.kernel.ids import MailboxKey
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.locks import lock_device
-from vyry.storage.raw_sql import fetch, to_datetime, to_uuid
+from vyry.storage.raw_sql import database_now, fetch, to_datetime, to_uuid
 
 
 #: Longer than any push request takes.
@@ -79,7 +78,7 @@ class TortoiseWakeups:
 
     async def claim(self, kinds: Collection[PushKind], limit: int) -> list[Wakeup]:
         async with database_guard():
-            now = await _database_now(connection())
+            now = await database_now(connection())
             names = [kind.value for kind in kinds]
             claimed = await fetch(connection(), _CLAIM, now, now + CLAIM_LEASE, now + RECHECK_AFTER, names, limit)
             # A wakeup that is not to be sent has no attempts.
@@ -91,7 +90,7 @@ class TortoiseWakeups:
     async def record_sent(self, wake: Wakeup, rest: timedelta) -> None:
         async with transaction() as tx:
             await fetch(tx, _WAIT_FOR_DEPOSIT, wake.device)
-            now = await _database_now(tx)
+            now = await database_now(tx)
             await fetch(tx, _SENT, wake.device, wake.lease_ends_at, now + RECHECK_AFTER, now + rest, now)
 
     async def reschedule(self, wake: Wakeup, wait: timedelta | None) -> None:
@@ -100,13 +99,13 @@ class TortoiseWakeups:
                 await fetch(connection(), _GIVE_UP, wake.device, wake.lease_ends_at)
             else:
                 await fetch(
-                    connection(), _LATER, wake.device, wake.lease_ends_at, await _database_now(connection()) + wait
+                    connection(), _LATER, wake.device, wake.lease_ends_at, await database_now(connection()) + wait
                 )
 
     async def release(self, wake: Wakeup, wait: timedelta) -> None:
         async with database_guard():
             await fetch(
-                connection(), _UNCLAIM, wake.device, wake.lease_ends_at, await _database_now(connection()) + wait
+                connection(), _UNCLAIM, wake.device, wake.lease_ends_at, await database_now(connection()) + wait
             )
 
     async def delete_target(self, wake: Wakeup) -> None:
@@ -121,25 +120,17 @@ class TortoiseWakeups:
     async def record_report(self, wake: Wakeup, outcome: PushOutcome) -> None:
         async with database_guard():
             facts = wake.target.kind.value, outcome.result.value, outcome.status
-            await fetch(connection(), _REPORT, wake.device, *facts, await _database_now(connection()))
+            await fetch(connection(), _REPORT, wake.device, *facts, await database_now(connection()))
 
     async def plan_urgent(self, mailboxes: Collection[MailboxKey]) -> None:
         async with database_guard():
-            now = await _database_now(connection())
+            now = await database_now(connection())
             await fetch(connection(), _RING, sorted(mailboxes), now, now - _RECENTLY)
 
 
 async def delete_wakeup(tx: BaseDBAsyncClient, device: UUID) -> None:
     """Delete the planned wakeup of a device."""
     await fetch(tx, "DELETE FROM push_wake WHERE device = $1", device)
-
-
-async def _database_now(database: BaseDBAsyncClient) -> datetime:
-    """The time by the clock that the triggers use."""
-    if database.capabilities.dialect == "sqlite":
-        return SystemClock().now()
-    (row,) = await fetch(database, "SELECT clock_timestamp() AS now")
-    return to_datetime(row["now"])
 
 
 def _wake(device: UUID, target: PushTarget, row: dict[str, Any]) -> Wakeup:

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 
+from vyry.clock import SystemClock
+
 
 _AMONG = re.compile(r"= ANY\((\$\d+)\)")
 _LOCK = re.compile(r"\s+FOR (?:NO KEY )?UPDATE(?: OF \w+)?(?: SKIP LOCKED)?")
@@ -23,6 +25,14 @@ async def fetch(connection: BaseDBAsyncClient, sql: str, *values: object) -> lis
     if connection.capabilities.dialect != "sqlite":
         return await connection.execute_query_dict(sql, list(values))
     return await connection.execute_query_dict(_for_sqlite(sql), [_sqlite_value(value) for value in values])
+
+
+async def database_now(connection: BaseDBAsyncClient) -> datetime:
+    """The time by the clock that triggers use; that of this machine on SQLite."""
+    if connection.capabilities.dialect == "sqlite":
+        return SystemClock().now()
+    (row,) = await fetch(connection, "SELECT clock_timestamp() AS now")
+    return to_datetime(row["now"])
 
 
 @lru_cache(maxsize=256)
@@ -49,6 +59,11 @@ def to_uuid(value: Any) -> UUID:
 def to_datetime(value: Any) -> datetime:
     """The datetime of a raw row of either database."""
     return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+
+
+def to_optional_datetime(value: Any) -> datetime | None:
+    """The datetime of a raw row of either database, None for NULL."""
+    return None if value is None else to_datetime(value)
 
 
 def to_date(value: Any) -> date:

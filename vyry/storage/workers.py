@@ -18,8 +18,8 @@ from vyry.mail.workers import (
 )
 from vyry.storage.database import connection, database_guard, transaction
 from vyry.storage.partition_models import PartitionHistoryRow, PartitionRow, WorkerRow
-from vyry.storage.partitions import database_now, read_waiting, to_worker
-from vyry.storage.raw_sql import fetch
+from vyry.storage.partitions import read_waiting, to_worker
+from vyry.storage.raw_sql import database_now, fetch
 
 
 #: How long the rows of lost workers, and the history, are kept.

@@ -1,9 +1,9 @@
 """Workers and partitions in JSON, for `vyry partitions --json` and for pages. docs/operations.md describes the shape."""
 
 from collections import Counter
-from datetime import datetime
 from typing import Any
 
+from vyry.kernel.time import to_optional_text
 from vyry.mail.partitions import Cluster, Partition, PartitionState, Worker
 from vyry.operator.partitions.model import Move, Plan
 from vyry.operator.partitions.planning import loads_after
@@ -45,9 +45,9 @@ def _partition(partition: Partition, cluster: Cluster, hosts: dict[str, str]) ->
         "worstSeconds": round(partition.worst_seconds, 3),
         "target": partition.target,
         "isPinned": partition.is_pinned,
-        "assignedAt": _text(partition.assigned_at),
-        "reportedAt": _text(partition.reported_at),
-        "lastRecordAt": _text(partition.last_record_at),
+        "assignedAt": to_optional_text(partition.assigned_at),
+        "reportedAt": to_optional_text(partition.reported_at),
+        "lastRecordAt": to_optional_text(partition.last_record_at),
     }
 
 
@@ -94,7 +94,3 @@ def describe_plan(plan: Plan, cluster: Cluster, seconds: float) -> dict[str, Any
 def describe_move(move: Move) -> dict[str, Any]:
     """One partition that moves."""
     return {"partition": move.partition, "from": move.source, "to": move.destination}
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
