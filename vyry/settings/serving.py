@@ -6,14 +6,14 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
-from vyry.settings.types import Network, split_commas
+from vyry.settings.types import Network, ProcessName, split_commas
 
 
 class ServingSettings(BaseSettings):
     """How a node serves, stops, and learns the address of a client."""
 
     #: The name of this node in its log; without it the name of the host.
-    node_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    node_name: ProcessName | None = None
     #: Processes of `vyry web` that share the port.
     processes: int = Field(1, ge=1, le=64)
     #: A planned stop ends the sockets of a web node one by one within this time.

@@ -92,3 +92,5 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Rate = tuple[int, timedelta]
 Origin = Annotated[str, AfterValidator(_origin)]
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
+#: Of a node or a worker, in logs and in Kafka.
+ProcessName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]

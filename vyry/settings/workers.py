@@ -3,6 +3,8 @@
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from vyry.settings.types import ProcessName
+
 
 class WorkerSettings(BaseSettings):
     """The work topic, and the name of a worker."""
@@ -12,4 +14,4 @@ class WorkerSettings(BaseSettings):
     #: Copies of each partition of a new topic; None: one on each broker, at most three.
     kafka_replication: int | None = Field(None, ge=1, le=32)
     #: The name of a worker: unique, and the same after a restart. None: host and number.
-    worker_name: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    worker_name: ProcessName | None = None
