@@ -11,6 +11,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from uuid import uuid4
 
 import pytest
 
@@ -21,8 +22,13 @@ from vyry.cli.main import main
 from vyry.cli.operator import write_audit_entry
 from vyry.clock import SystemClock
 from vyry.kafka.topic import ensure_topic
+from vyry.kafka.url import topic_name
+from vyry.mail.workers import WorkerIdentity
 from vyry.storage.database import open_database
+from vyry.storage.partition_models import WorkerRow
+from vyry.storage.partitions import PartitionStore
 from vyry.storage.peppers import PepperEntry, add_first_pepper
+from vyry.storage.workers import TortoiseWorkers
 
 
 Findings = Callable[..., list[tuple[str, str, str]]]
@@ -38,11 +44,20 @@ def folder(tmp_path: Path) -> Path:
     return data
 
 
+async def _run_worker(database: str, topic: str) -> None:
+    """The rows of a migrated installation with one live worker."""
+    async with open_database(database):
+        await PartitionStore().create_map(4, topic)
+        await TortoiseWorkers().claim(WorkerIdentity(name="one", host="one.example", version="1.0", boot=uuid4()))
+        await WorkerRow.all().update(heartbeat_at=SystemClock().now() + timedelta(hours=1))
+
+
 @pytest.fixture
 def cluster(folder: Path, postgres_url: str, redis_url: str, kafka_url: str, topic_prefix: str) -> dict[str, str]:
     """Right settings of a production node beside running services."""
     kafka = f"{kafka_url}/{topic_prefix}"
     asyncio.run(ensure_topic(kafka, 4))
+    asyncio.run(_run_worker(postgres_url, topic_name(kafka)))
     return {
         "DATABASE_URL": postgres_url,
         "REDIS_URL": redis_url,
@@ -82,7 +97,7 @@ def test_right_settings_have_no_finding_but_ok(findings: Findings) -> None:
 
 WRONG: dict[str, tuple[dict[str, str | None], str, str]] = {
     "another topic": ({"KAFKA_URL": "{KAFKA_URL}.other"}, "failed", "run `vyry migrate`"),
-    "another number of partitions": ({"VYRY_PARTITIONS": "12"}, "warning", "VYRY_PARTITIONS=12 counts only when"),
+    "another number of partitions": ({"VYRY_PARTITIONS": "12"}, "warning", "VYRY_PARTITIONS=12 counts only for a new topic"),
     "one broker of two": ({"KAFKA_URL": "{KAFKA_SERVER},127.0.0.1:1{KAFKA_PATH}"}, "warning", "127.0.0.1:1, which does not answer"),
     "no pepper file": ({"VYRY_PEPPER_FILE": "/nowhere/pepper"}, "failed", "vyry secrets"),
     "metrics for everyone": ({"VYRY_ADMIN_HOST": "0.0.0.0"}, "failed", "shows metrics to other machines"),

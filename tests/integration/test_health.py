@@ -65,6 +65,8 @@ async def test_an_installation_without_a_live_worker_is_told_what_to_do(postgres
     assert found[2].problem == "no worker lives: start `vyry worker`"
 
 
+# aiokafka leaves a connection to a broker that dies while it connects to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_partitions_without_a_leader_are_counted() -> None:
     problem = ""
     with KafkaCluster() as kafka:

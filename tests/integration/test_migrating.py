@@ -1,6 +1,7 @@
 """The schema: from nothing, by several at once, over a crash, one step back, and equal to the rows."""
 
 import asyncio
+import json
 import os
 import re
 import sqlite3
@@ -119,10 +120,12 @@ def test_a_node_refuses_a_database_that_was_not_migrated(empty_database: str) ->
         check=False,
     )
 
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+    *log_lines, line = done.stderr.splitlines()
+    assert (done.returncode, line) == (
         1,
         f"vyry: Migrations not applied: {', '.join(NAMES)}. Run `vyry migrate` first.",
     )
+    assert [json.loads(each)["event"] for each in log_lines] == ["starting"]
 
 
 @pytest.mark.parametrize("words", [["start"], ["migrate"], ["check"], ["rollback", "--yes"]], ids=" ".join)

@@ -22,6 +22,7 @@ from vyry.operator.health import Dependency, probe
 from vyry.redis.connection import connect_redis
 from vyry.storage.database import connection, open_database
 from vyry.storage.mail_postgres.connection import PostgresConnection
+from vyry.storage.migrator import migrate
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
             for start in [pool.submit(server.start) for server in servers]:
                 start.result()
         asyncio.run(ensure_topic(f"{servers[2].url}?ca={authority.cert_file}", 4))
-        yield Installation(*servers, authority, stranger)
+        services = Installation(*servers, authority, stranger)
+        asyncio.run(migrate(services.database()))
+        yield services
 
 
 async def encrypted(line: PostgresConnection) -> object:
@@ -100,9 +103,13 @@ async def test_producer_and_agents_speak_with_kafka_encrypted_and_by_name(
 async def probe_services(
     installation: Installation, ca: Path | None = None, host: str = "127.0.0.1"
 ) -> list[Dependency]:
-    return await probe(
-        installation.database(ca=ca, host=host), installation.cache(ca, host), installation.streams(ca, host)
-    )
+    urls = installation.database(ca=ca, host=host), installation.cache(ca, host), installation.streams(ca, host)
+    return await probe_three(*urls)
+
+
+async def probe_three(database: str, *others: str | None) -> list[Dependency]:
+    """The services themselves: workers are counted in the database."""
+    return [each for each in await probe(database, *others) if each.name != "workers"]
 
 
 async def test_all_three_are_up_with_the_right_authority(installation: Installation) -> None:
@@ -136,7 +143,7 @@ async def test_without_a_file_only_the_authorities_of_the_system_count(installat
         for url in (installation.database(), installation.cache(), installation.streams())
     )
 
-    assert [each.is_up for each in await probe(*urls)] == [False] * 3
+    assert [each.is_up for each in await probe_three(*urls)] == [False] * 3
 
 
 async def test_a_wrong_certificate_gets_no_statement(installation: Installation) -> None:
@@ -156,7 +163,7 @@ async def test_a_server_in_clear_is_refused(installation: Installation) -> None:
     cache = f"{service_url('TEST_REDIS_URL').replace('redis:', 'rediss:')}?ssl_ca_certs={ca}"
     streams = f"{service_url('TEST_KAFKA_URL').replace('kafka:', 'kafkas:')}?ca={ca}"
 
-    assert [each.is_up for each in await probe(database, cache, streams)] == [False] * 3
+    assert [each.is_up for each in await probe_three(database, cache, streams)] == [False] * 3
 
 
 async def test_who_comes_in_clear_is_sent_away(installation: Installation) -> None:
@@ -166,10 +173,10 @@ async def test_who_comes_in_clear_is_sent_away(installation: Installation) -> No
         installation.kafka.url.replace("kafkas:", "kafka:"),
     )
 
-    assert [each.is_up for each in await probe(*clear)] == [False] * 3
+    assert [each.is_up for each in await probe_three(*clear)] == [False] * 3
 
 
 async def test_a_wrong_password_is_sent_away(installation: Installation) -> None:
     url = installation.streams().replace("only", "other")
 
-    assert [each.is_up for each in await probe(installation.database(), None, url)] == [True, False]
+    assert [each.is_up for each in await probe_three(installation.database(), None, url)] == [True, False]

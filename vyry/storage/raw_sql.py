@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -57,8 +57,8 @@ def to_uuid(value: Any) -> UUID:
 
 
 def to_datetime(value: Any) -> datetime:
-    """The datetime of a raw row of either database."""
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    """The datetime of a raw row of either database, or of a model, whose zone is another object that means UTC."""
+    return (value if isinstance(value, datetime) else datetime.fromisoformat(value)).astimezone(UTC)
 
 
 def to_optional_datetime(value: Any) -> datetime | None:

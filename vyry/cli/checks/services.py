@@ -72,7 +72,7 @@ async def check_topic(settings: Settings) -> list[Finding]:
         return findings
     if topic is not None and known is not None:
         wanted = settings.partitions if "partitions" in settings.model_fields_set else None
-        findings += [Finding("topic", "failed", line) for line in map_differences(known, topic, wanted)]
+        findings += [_map_finding(line) for line in map_differences(known, topic, wanted)]
     return [*findings, *_replication_findings(topic)]
 
 
@@ -89,6 +89,11 @@ async def _unreachable_brokers(url: str) -> list[str]:
     servers = parse_brokers(url)
     answers = await asyncio.gather(*map(is_reachable, servers))
     return [server for server, answered in zip(servers, answers, strict=True) if not answered]
+
+
+def _map_finding(line: str) -> Finding:
+    """A setting that has no effect is not a fault."""
+    return Finding("topic", "warning" if line.startswith("VYRY_PARTITIONS") else "failed", line)
 
 
 def _replication_findings(topic: TopicState | None) -> Iterator[Finding]:

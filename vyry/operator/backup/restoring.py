@@ -104,7 +104,8 @@ class _Restoring:
         self._target = target
         self._act = act
         self._report = report
-        self._suffix = f"{act.at:%Y%m%dt%H%M%Sz}"
+        # Two restores of one second keep a copy each.
+        self._suffix = f"{act.at:%Y%m%dt%H%M%S_%fz}"
 
     async def run(self, files: Iterator[tuple[str, bytes]]) -> None:
         for folder, group in groupby(files, lambda file: f"{file[0].partition('/')[0]}/"):
