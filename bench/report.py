@@ -1,5 +1,6 @@
 """The figures of a whole run, and the page that tells them: ratios against the floor of the same round, with their spread."""
 
+import math
 import platform
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +58,9 @@ class Report:
         """By round: the variant's figure over that of the floor."""
         variant, scenario = run
         floors = self.measured["floor", scenario]
-        return [what(mine) / what(floor) for mine, floor in zip(self.measured[variant, scenario], floors, strict=True)]
+        pairs = zip(self.measured[variant, scenario], floors, strict=True)
+        # A short round may use less processor time than the kernel counts.
+        return [what(mine) / what(floor) for mine, floor in pairs if what(floor)] or [math.nan]
 
 
 def write(report: Report) -> str:
