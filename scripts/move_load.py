@@ -18,7 +18,7 @@ from typing import Any
 from bench.load import Member
 from bench.wire import Frame, Socket
 from tests.support.chain_checker import BrokenChain, ChainChecker
-from tests.support.history_checker import Attempt, ConnectionStart, Delivery, History, Outcome
+from tests.support.history_checker import Attempt, ConnectionStart, Delivery, History, Outcome, read_delivery
 
 
 CONTENT_BYTES = 300
@@ -216,7 +216,7 @@ class LoadDevice:
         now, chain = time.time(), self._mailbox.chain
         assert chain is not None
         for entry in entries:
-            self._load.record_delivery(_delivery(self.name, self._connection, entry, now))
+            self._load.recordread_delivery(read_delivery(self.name, self._connection, entry, now))
             try:
                 chain.advance(entry)
             except BrokenChain as broken:
@@ -289,7 +289,7 @@ class Load:
         else:
             self._undelivered[attempt.message_id] = attempt.ended_at
 
-    def record_delivery(self, delivery: Delivery) -> None:
+    def recordread_delivery(self, delivery: Delivery) -> None:
         """Keep one delivered entry."""
         self.records.history.deliveries.append(delivery)
         if delivery.message_id is None:
@@ -301,18 +301,3 @@ class Load:
             self.records.recent.append((delivery.at, delivery.at - answered))
         if not self._undelivered:
             self._news.set()
-
-
-def _delivery(device: str, connection: int, entry: dict[str, Any], now: float) -> Delivery:
-    is_mail = "content" in entry
-    return Delivery(
-        device=device,
-        connection=connection,
-        seq=entry["seq"],
-        through=int(entry.get("throughSeq") or entry["seq"]),
-        at=now,
-        envelope_id=entry.get("envelopeId"),
-        message_id=entry["messageId"] if is_mail else None,
-        sender=f"{entry['senderId']}.{entry['senderDeviceId']}" if is_mail else None,
-        body=sha256(entry["content"]).hexdigest() if is_mail else None,
-    )

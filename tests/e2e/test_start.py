@@ -113,7 +113,7 @@ def test_asked_to_stop_it_ends_well_and_soon(tmp_path: Path, number: signal.Sign
         assert node.wait(10) == 0
 
     events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines() if line.startswith("{")]
-    assert events[-3:] == ["stopping", "draining", "stopped"]
+    assert events[-2:] == ["stopping", "stopped"]
 
 
 def test_killed_and_started_again_it_is_the_same_node(tmp_path: Path) -> None:

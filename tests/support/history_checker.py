@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from hashlib import sha256
+
+from tests.support.chain_checker import Entry, to_bytes
 
 
 class Outcome(Enum):
@@ -59,6 +62,22 @@ class Delivery:
     message_id: str | None = None
     sender: str | None = None
     body: str | None = None
+
+
+def read_delivery(device: str, connection: int, entry: Entry, now: float) -> Delivery:
+    """The entry as the checker counts it; its content is bytes, or base64 in a JSON frame."""
+    is_mail = "content" in entry
+    return Delivery(
+        device=device,
+        connection=connection,
+        seq=entry["seq"],
+        through=int(entry.get("throughSeq") or entry["seq"]),
+        at=now,
+        envelope_id=entry.get("envelopeId"),
+        message_id=entry["messageId"] if is_mail else None,
+        sender=f"{entry['senderId']}.{entry['senderDeviceId']}" if is_mail else None,
+        body=sha256(to_bytes(entry["content"])).hexdigest() if is_mail else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

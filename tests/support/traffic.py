@@ -16,9 +16,16 @@ from pathlib import Path
 
 import aiohttp
 
-from tests.support.chain_checker import Entry, to_bytes
 from tests.support.device_socket import Codec, DeviceSocket
-from tests.support.history_checker import Acknowledgement, Attempt, ConnectionStart, Delivery, History, Outcome, check
+from tests.support.history_checker import (
+    Acknowledgement,
+    Attempt,
+    ConnectionStart,
+    History,
+    Outcome,
+    check,
+    read_delivery,
+)
 from tests.support.rest_device import Body, Device, NodeClient, OutcomeUnknown, RequestRefused
 
 
@@ -84,7 +91,7 @@ class TrafficDevice:
         history, now = self._traffic.history, time.monotonic()
         if frame["type"] == "entries":
             entries = frame["payload"]["entries"]
-            history.deliveries += [_delivery(self.name, connection, entry, now) for entry in entries]
+            history.deliveries += [read_delivery(self.name, connection, entry, now) for entry in entries]
         elif frame["type"] == "acknowledged":
             seq = frame["payload"]["cursor"]["seq"]
             history.acknowledgements.append(Acknowledgement(device=self.name, connection=connection, seq=seq, at=now))
@@ -244,18 +251,3 @@ async def traffic(
             # After a failed test nobody waits for the answers any more.
             for task in (*listening, *made.tasks):
                 task.cancel()
-
-
-def _delivery(device: str, connection: int, entry: Entry, now: float) -> Delivery:
-    is_mail = "content" in entry
-    return Delivery(
-        device=device,
-        connection=connection,
-        seq=entry["seq"],
-        through=int(entry.get("throughSeq") or entry["seq"]),
-        at=now,
-        envelope_id=entry.get("envelopeId"),
-        message_id=entry["messageId"] if is_mail else None,
-        sender=f"{entry['senderId']}.{entry['senderDeviceId']}" if is_mail else None,
-        body=sha256(to_bytes(entry["content"])).hexdigest() if is_mail else None,
-    )

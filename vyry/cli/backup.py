@@ -96,7 +96,7 @@ def backup(
     to: FilePath,
     *,
     contents: BackupContents = DEFAULT_CONTENTS,
-    public_key: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    public_key: Annotated[tuple[str, ...], Parameter(negative=(), show_default=False)] = (),
     passphrase_file: FilePath | None = None,
     force: Flag = False,
     as_json: JsonFlag = False,
@@ -108,7 +108,7 @@ def backup(
     The time is stored in the audit log; the metric vyry_last_backup_timestamp_seconds shows it.
 
     Args:
-        to: The file, or an existing folder: then the name has the time.
+        to: The file to write, or an existing folder, in which the file is named after the time.
         contents: What is backed up.
         public_key: Public key of age (age1...) that the backup is sealed under. Repeat it for several.
         passphrase_file: File whose first line is the passphrase. Without it and --public-key, the passphrase is asked for.

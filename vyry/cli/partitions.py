@@ -37,7 +37,7 @@ def show(*, watch: Flag = False, as_json: JsonFlag = False) -> int:
     (no live worker). in/s and out/s are means of the last minute. To change something, make a plan with `vyry partitions plan`.
 
     Args:
-        watch: Show it again every second until Ctrl-C.
+        watch: Refresh the tables every second until Ctrl-C.
         as_json: Print one JSON object; with --watch one per line.
     """
     settings = load_settings(Role.TOOL)

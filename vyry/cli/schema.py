@@ -13,7 +13,7 @@ from vyry.delivery.push.web_push_crypto import create_vapid_key
 from vyry.kafka.topic import TopicRefused, TopicState, ensure_topic, read_topic
 from vyry.operator.backup.postgres_programs import copy_postgres
 from vyry.operator.live_nodes import refuse_while_nodes_live
-from vyry.operator.topic_map import map_differences
+from vyry.operator.topic_map import map_differences, unused_setting
 from vyry.settings.push import vapid_path
 from vyry.settings.settings import Role, Settings, load_settings, make_secrets
 from vyry.settings.types import mask_url
@@ -71,7 +71,7 @@ async def _store_map(settings: Settings, topic: TopicState) -> None:
         await store.create_map(topic.partitions, topic.name)
         known = await store.read_map()
     wanted = settings.partitions if "partitions" in settings.model_fields_set else None
-    for line in map_differences(known, topic, wanted) if known else ():
+    for line in [*map_differences(known, topic), *unused_setting(known, wanted)] if known else ():
         print(f"vyry: {line}", file=sys.stderr)
 
 

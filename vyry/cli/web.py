@@ -114,7 +114,8 @@ async def web_server(settings: Settings, services: Services, *, reuse_port: bool
 async def _drain(app: Application, runner: BoundedRunner, seconds: float) -> None:
     """End all sockets within these seconds: /ready reports it first, then new connections are refused, and the sockets close one by one."""
     hub, notice = app[SOCKET_HUB], seconds * NOTICE_SHARE
-    log.info("draining", sockets=hub.socket_count, seconds=seconds)
+    if seconds:
+        log.info("draining", sockets=hub.socket_count, seconds=seconds)
     app[DRAINING].set()
     app[SERVICES].health.is_stopping = True
     await asyncio.sleep(notice)

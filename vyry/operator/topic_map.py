@@ -1,4 +1,4 @@
-"""The work topic compared with the map of the database: what a node that sees them must say."""
+"""The work topic and VYRY_PARTITIONS compared with the map of the database: a line for the operator for each difference."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,8 @@ from vyry.kafka.topic import TopicState
 from vyry.mail.workers import PartitionMap
 
 
-def map_differences(known: PartitionMap, topic: TopicState, wanted: int | None = None) -> Iterator[str]:
-    """A line for each difference, with what to do. `wanted` is VYRY_PARTITIONS."""
+def map_differences(known: PartitionMap, topic: TopicState) -> Iterator[str]:
+    """A line for each difference, with what to do."""
     if topic.name != known.topic:
         yield f"{other_topic(topic.name, known)}."
         return
@@ -16,6 +16,10 @@ def map_differences(known: PartitionMap, topic: TopicState, wanted: int | None =
     if topic.leaderless:
         numbers = ", ".join(map(str, topic.leaderless))
         yield f"No broker leads partitions {numbers} of the topic {topic.name}: mail of these waits for the sweeper; start the brokers that have them."
+
+
+def unused_setting(known: PartitionMap, wanted: int | None) -> Iterator[str]:
+    """A line when VYRY_PARTITIONS (`wanted`) is another number than that of the map, which counts: no fault, but no effect either."""
     if wanted is not None and wanted > known.partitions:
         yield (
             f"VYRY_PARTITIONS={wanted} counts only for a new topic, and this one has {known.partitions} partitions:"

@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 
 from vyry.cli.checks.finding import Finding
 from vyry.cli.checks.machine import expiry_finding, is_unspecified
+from vyry.cli.command_line import FreeText
 from vyry.clock import SystemClock
 from vyry.errors import Unavailable
 from vyry.kernel.url_safety import is_loopback
@@ -44,7 +45,7 @@ class ProductionOptions:
         backup_days: Highest age of the last backup in days.
     """
 
-    url: str = ""
+    url: FreeText = ""
     backup_days: int = 7
 
 

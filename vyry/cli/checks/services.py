@@ -13,7 +13,7 @@ from vyry.errors import Unavailable
 from vyry.kafka.topic import REPLICATION, TopicState, read_topic
 from vyry.kafka.url import parse_brokers
 from vyry.operator.health import Dependency, probe
-from vyry.operator.topic_map import map_differences
+from vyry.operator.topic_map import map_differences, unused_setting
 from vyry.settings.settings import Settings
 from vyry.storage.database import open_database
 from vyry.storage.partitions import PartitionStore
@@ -72,7 +72,8 @@ async def check_topic(settings: Settings) -> list[Finding]:
         return findings
     if topic is not None and known is not None:
         wanted = settings.partitions if "partitions" in settings.model_fields_set else None
-        findings += [_map_finding(line) for line in map_differences(known, topic, wanted)]
+        findings += [Finding("topic", "failed", line) for line in map_differences(known, topic)]
+        findings += [Finding("topic", "warning", line) for line in unused_setting(known, wanted)]
     return [*findings, *_replication_findings(topic)]
 
 
@@ -89,11 +90,6 @@ async def _unreachable_brokers(url: str) -> list[str]:
     servers = parse_brokers(url)
     answers = await asyncio.gather(*map(is_reachable, servers))
     return [server for server, answered in zip(servers, answers, strict=True) if not answered]
-
-
-def _map_finding(line: str) -> Finding:
-    """A setting that has no effect is not a fault."""
-    return Finding("topic", "warning" if line.startswith("VYRY_PARTITIONS") else "failed", line)
 
 
 def _replication_findings(topic: TopicState | None) -> Iterator[Finding]:

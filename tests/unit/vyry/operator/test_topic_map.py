@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from vyry.kafka.topic import TopicState
 from vyry.mail.workers import PartitionMap
-from vyry.operator.topic_map import map_differences
+from vyry.operator.topic_map import map_differences, unused_setting
 
 
 KNOWN = PartitionMap(generation=2, partitions=8, topic="vyry-mailbags")
@@ -13,7 +13,7 @@ TOPIC = TopicState(name="vyry-mailbags", partitions=8, replication=3, brokers=3,
 
 def test_a_topic_that_fits_has_no_line() -> None:
     assert list(map_differences(KNOWN, TOPIC)) == []
-    assert list(map_differences(KNOWN, TOPIC, wanted=8)) == []
+    assert list(unused_setting(KNOWN, 8)) == []
 
 
 def test_another_topic_is_named_with_that_of_the_installation() -> None:
@@ -35,8 +35,8 @@ def test_partitions_without_a_leader_are_listed() -> None:
 
 
 def test_a_setting_that_wants_more_says_what_to_run_and_one_that_wants_fewer_that_it_cannot_be() -> None:
-    (more,) = map_differences(KNOWN, TOPIC, wanted=12)
-    (fewer,) = map_differences(KNOWN, TOPIC, wanted=4)
+    (more,) = unused_setting(KNOWN, 12)
+    (fewer,) = unused_setting(KNOWN, 4)
 
     assert "run `vyry partitions plan grow 12`" in more
     assert "never falls" in fewer
