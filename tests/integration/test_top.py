@@ -1,6 +1,7 @@
 """`vyry top` on real data: a node that works, workers that report, and what the screen shows of them."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from textual.pilot import Pilot
@@ -45,7 +46,7 @@ async def test_the_screen_follows_workers_partitions_rates_and_sockets(sqlite_no
     line = await DeviceSocket.connect_and_resume(bo)
 
     async with serve_admin_listener(settings, sqlite_node_server.services) as port:
-        app = TopApp(PartitionStore(), ProcessMetrics(host_urls("127.0.0.1", port)[:2]))
+        app = TopApp(PartitionStore(), ProcessMetrics(host_urls("127.0.0.1", port)[:1]))
         async with app.run_test(size=(200, 50)) as pilot:
             await wait_for(pilot, lambda: len(table(app, "processes")) == 1)
             await worker.report(*(PartitionReport(number=number, records_behind=77) for number in (0, 1)))
@@ -60,6 +61,16 @@ async def test_the_screen_follows_workers_partitions_rates_and_sockets(sqlite_no
     assert [partitions[1][:3], partitions[2][:4]] == [["1", "worker-a", "host-1"], ["2", "-", "-", "orphaned"]]
     assert [workers[0][0], workers[0][4], processes[0][1]] == ["worker-a", "2", "1"]
     assert (text.splitlines()[1], width) == ("1 processes answer here, with 1 sockets", len(processes[0][0]))
+
+
+async def test_a_process_that_does_not_answer_hides_no_other(sqlite_node_server: NodeServer) -> None:
+    settings = sqlite_node_server.settings.model_copy(update={"admin_port": free_port()})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with serve_admin_listener(settings, sqlite_node_server.services) as port:
+            urls = [f"http://127.0.0.1:{each}" for each in (silent.getsockname()[1], port)]
+            app = TopApp(PartitionStore(), ProcessMetrics(urls))
+            async with app.run_test(size=(200, 50)) as pilot:
+                await wait_for(pilot, lambda: [row[0] for row in table(app, "processes")] == [f"127.0.0.1:{port}"])
 
 
 async def test_the_name_of_a_worker_changes_no_colour_and_no_line(sqlite_node_server: NodeServer) -> None:

@@ -1,5 +1,6 @@
 """The screen of `vyry top`: a summary, and the tables of partitions, workers and processes."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -70,12 +71,13 @@ class TopApp(App[None]):
             ("processes", PROCESS_COLUMNS),
         ):
             self.query_one(f"#{name}", DataTable).add_columns(*columns)
-        self.set_interval(UPDATE_SECONDS, self._update)
-        self._update()
+        _: Worker[None] = self.run_worker(self._follow)
 
-    def _update(self) -> None:
-        # Exclusive: a slow database must not pile up reads.
-        _: Worker[None] = self.run_worker(self._read, exclusive=True)
+    async def _follow(self) -> None:
+        # One read after the other: a process that does not answer delays the next read and never cancels one.
+        while True:
+            await self._read()
+            await asyncio.sleep(UPDATE_SECONDS)
 
     async def _read(self) -> None:
         processes = await self._processes.read()
