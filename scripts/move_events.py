@@ -42,6 +42,8 @@ class Events:
     haste: float = 1.0
     counts: Counter[str] = field(default_factory=Counter)
     starts: list[tuple[float, str]] = field(default_factory=list)
+    #: Set to end the run after the current event.
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self._operator = Operator(self.cluster)
@@ -58,12 +60,12 @@ class Events:
         return Timeline(self.starts)
 
     async def run(self, seconds: float, kinds: list[str]) -> None:
-        """Have random events of these kinds happen for so long: each kind once before any comes again. The last one is finished."""
+        """Have random events of these kinds happen for so long, or until `interrupted`: each kind once before any comes again. The last one is finished."""
         ends = time.monotonic() + seconds
         rest: list[str] = []
         while True:
             await self._pause(*QUIET_SECONDS)
-            if time.monotonic() >= ends:
+            if time.monotonic() >= ends or self.interrupted.is_set():
                 return
             if not rest:
                 rest = self.chance.sample(kinds, len(kinds))

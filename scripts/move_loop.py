@@ -2,7 +2,7 @@
 
 Devices post to each other at that rate and keep a history; an independent checker judges it: nothing lost, doubled or out of order, every chain holds, and
 no delivery to a connected device later than 1 s after its commit. Exit code 0: all held. Exit code 1: what did not is printed. The table at the end has the
-lateness for each kind of event.
+lateness for each kind of event. Ctrl-C ends the run after the current event.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import asyncio
 import gc
 import random
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -140,6 +141,7 @@ async def run(
     await sign_up_devices(load, cluster, plan.devices)
     workers = {worker.environment["VYRY_WORKER_NAME"]: worker for worker in cluster.workers}
     events = Events(cluster, workers, PARTITIONS, new_worker, random.Random(plan.seed), plan.haste)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, events.interrupted.set)
     with collector_disabled():
         carried = await drive(plan, load, events)
     assert isinstance(cluster.postgres, ObservedPostgres)
