@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from rich.text import Text
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Footer, Static
 from textual.worker import Worker
 
 from vyry.cli.client.terminal_text import sanitize_line
+from vyry.cli.closing_app import ClosingApp
 from vyry.errors import Unavailable
 from vyry.operator.cluster_rows import PARTITION_COLUMNS, WORKER_COLUMNS, Row, cluster_rows
 from vyry.operator.cluster_watch import ClusterSource
@@ -39,7 +40,7 @@ _STYLES: Final = {
 }
 
 
-class TopApp(App[None]):
+class TopApp(ClosingApp):
     """Reads the database and the processes each second. While the database is down it says so and keeps the rows."""
 
     TITLE = "vyry top"

@@ -9,7 +9,7 @@ from typing import ClassVar, Concatenate, Final, ParamSpec, TypeVar
 from uuid import UUID
 
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -28,6 +28,7 @@ from vyry.cli.client.chat.widgets import Composer, MessageList
 from vyry.cli.client.exit_codes import FAILURES, CommandFailed
 from vyry.cli.client.names import DisplayNames
 from vyry.cli.client.terminal_text import sanitize_line
+from vyry.cli.closing_app import ClosingApp
 from vyry.client.api.client import Client
 from vyry.client.store.events import ContentEvent, MemberAdded, Notice, Read, Receipt, Target, Typing, Unreadable
 from vyry.client.transport.live_signals import TYPING_MILLISECONDS
@@ -63,7 +64,7 @@ def skip_when_leaving(
     return checked
 
 
-class ChatApp(App[None]):
+class ChatApp(ClosingApp):
     """The Textual application."""
 
     CSS_PATH = "screen.tcss"
