@@ -60,6 +60,14 @@ class SignupInvitation:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitationPage:
+    """A page of invitations, newest first; `next_cursor` is None on the last page."""
+
+    invitations: Sequence[SignupInvitation]
+    next_cursor: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class InvitationToken:
     """A new token: `text` for the person who is invited, `hash` for the database, under the pepper with this id."""
 
@@ -137,8 +145,10 @@ class SignupInvitationStore(Protocol):
         """
         ...
 
-    async def list_open(self, maker: UserId, now: datetime) -> Sequence[SignupInvitation]:
-        """The invitations of a member that are neither expired nor revoked, newest first; used up ones are included."""
+    async def list_open(
+        self, maker: UserId, now: datetime, limit: int, after: UUID | None
+    ) -> Sequence[SignupInvitation]:
+        """At most `limit` invitations of a member that are neither expired nor revoked, newest first, from the one behind `after` on; used up ones are included."""
         ...
 
     async def list_since(self, maker: UserId, since: datetime) -> Sequence[SignupInvitation]:
@@ -168,9 +178,10 @@ class SignupInvitations:
         grant = await self._store.create(invitation, token, MemberQuota(now, self._quota))
         return invitation, token.text, grant
 
-    async def list(self, maker: UserId) -> Sequence[SignupInvitation]:
+    async def list(self, maker: UserId, limit: int, after: UUID | None) -> InvitationPage:
         """The invitations that are neither expired nor revoked, newest first."""
-        return await self._store.list_open(maker, self._clock.now())
+        found = await self._store.list_open(maker, self._clock.now(), limit + 1, after)
+        return InvitationPage(found[:limit], found[limit - 1].invitation_id if len(found) > limit else None)
 
     async def revoke(self, maker: UserId, invitation_id: UUID) -> None:
         """Revoke an invitation. Raises NotFound."""

@@ -1,6 +1,7 @@
 """Invitations to sign up, made, listed and revoked by operators. Every change writes a line of the audit log in its transaction."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from vyry.accounts.events import OperatorAction
@@ -18,14 +19,15 @@ from vyry.storage.signup_invitations import add_invitation, invitation_from_row
 async def create_invitation(
     peppers: Mapping[int, bytes], terms: InvitationTerms, act: OperatorAction
 ) -> tuple[SignupInvitation, str]:
-    """Make an invitation; its token is returned this once. Raises Unavailable."""
+    """Make an invitation; its token is returned this once. The line of the audit log has its id. Raises Unavailable."""
     prints = {pepper_id: fingerprint(secret) for pepper_id, secret in peppers.items()}
     in_use = current_pepper_id(prints, await list_peppers(), act.at)
     invitation = new_invitation(None, terms, act.at)
+    named = replace(act, reason=": ".join(filter(None, (str(invitation.invitation_id), act.reason))))
     token = new_token(Pepper(peppers, min(peppers) if in_use is None else in_use))
     async with transaction() as tx:
         await add_invitation(tx, invitation, token)
-        await record_action(tx, act)
+        await record_action(tx, named)
     return invitation, token.text
 
 

@@ -30,10 +30,13 @@ class TortoiseSignupInvitations:
             await add_invitation(tx, invitation, token)
         return quota.remaining([*recent, invitation])
 
-    async def list_open(self, maker: UserId, now: datetime) -> Sequence[SignupInvitation]:
+    async def list_open(
+        self, maker: UserId, now: datetime, limit: int, after: UUID | None
+    ) -> Sequence[SignupInvitation]:
         mine = SignupInvitationRow.filter(account_id=maker, expires_at__gt=now, revoked_at=None)
+        rest = mine if after is None else mine.filter(id__lt=after)
         async with database_guard():
-            return [invitation_from_row(row) for row in await mine.order_by("-created_at", "-id")]
+            return [invitation_from_row(row) for row in await rest.order_by("-id").limit(limit)]
 
     async def list_since(self, maker: UserId, since: datetime) -> Sequence[SignupInvitation]:
         mine = SignupInvitationRow.filter(account_id=maker, created_at__gt=since)

@@ -12,9 +12,9 @@ from vyry.errors import Forbidden, NotFound
 from vyry.limits import MEMBER_INVITES
 from web.app_keys import CALLER, GRANTS, SERVICES
 from web.auth import public_origin
-from web.bodies import json_response, path_id, read_body
+from web.bodies import json_response, path_id, read_body, read_query
 from web.route import Route
-from web.wire.shapes import Count, Id, Name, Nothing, Timestamp, WireModel
+from web.wire.shapes import Count, Id, Name, Nothing, PageQuery, Timestamp, WireModel
 
 
 class InvitePeople(WireModel):
@@ -67,6 +67,7 @@ class SignupInvitationList(WireModel):
     """The caller's invitations that are neither expired nor revoked, newest first; used up ones are included."""
 
     invitations: Sequence[SignupInvitationView]
+    next_cursor: Id | None
 
 
 async def create(request: web.Request) -> web.Response:
@@ -87,8 +88,10 @@ async def create(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """GET /invitations."""
-    found = await request.app[SERVICES].signup_invitations.list(request[CALLER].user_id)
-    return json_response(SignupInvitationList(invitations=[SignupInvitationView.from_domain(each) for each in found]))
+    query = read_query(request, PageQuery)
+    page = await request.app[SERVICES].signup_invitations.list(request[CALLER].user_id, query.limit, query.cursor)
+    shown = [SignupInvitationView.from_domain(each) for each in page.invitations]
+    return json_response(SignupInvitationList(invitations=shown, next_cursor=page.next_cursor))
 
 
 async def revoke(request: web.Request) -> web.Response:
@@ -117,6 +120,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         operation="signup_invitations.index",
         handler=index,
         summary="The caller's invitations to this node, newest first",
+        query=PageQuery,
         responses={200: SignupInvitationList},
     ),
     Route(
