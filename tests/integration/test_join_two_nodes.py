@@ -42,14 +42,14 @@ class TwoNodes:
         """Join at one of the nodes in turn."""
         request = JoinRequest(token, attempt, username, None, "phone", Platform.CLI)
         try:
-            return (await self.nodes[turn % 2].joining.join(request, ADDRESS))[0]
+            return (await self.nodes[turn % 2].sign_up.joining.join(request, ADDRESS))[0]
         except (NotFound, UsernameTaken, RateLimited) as refusal:
             return type(refusal)
 
     async def recover(self, turn: int, code: str, name: RecoveryName, address: str = ADDRESS) -> Outcome:
         """Recover at one of the nodes in turn."""
         try:
-            made = await self.nodes[turn % 2].recovery.recover(name, code, "phone", Platform.CLI, address)
+            made = await self.nodes[turn % 2].sign_up.recovery.recover(name, code, "phone", Platform.CLI, address)
         except (InvalidRecoveryCode, RateLimited) as refusal:
             return type(refusal)
         assert isinstance(made, NewSession)
@@ -146,7 +146,7 @@ async def test_a_member_invites_as_many_as_the_node_allows_on_two_nodes_and_a_fl
 
     async def make(turn: int) -> bool:
         try:
-            await two_nodes.nodes[turn % 2].signup_invitations.create(ann.user_id, InvitationTerms())
+            await two_nodes.nodes[turn % 2].sign_up.invitations.create(ann.user_id, InvitationTerms())
         except RateLimited:
             return False
         return True

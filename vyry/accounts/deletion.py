@@ -13,7 +13,7 @@ from vyry.accounts.account import AccountStore, Caller, EndedDevice
 from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Guess, Purpose
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import OwnPinGuard
+from vyry.accounts.pin import PinGuard
 from vyry.accounts.proofs import CodeProof, RecoveryCheck, RecoveryProof, missing_code_error, no_number_error
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
@@ -51,6 +51,14 @@ class OtpRedeemer(Protocol):
         ...
 
 
+class PinProof(Protocol):
+    """Verifies the PIN where it is the proof itself."""
+
+    async def verify(self, caller: Caller, pin: str) -> None:
+        """Return if this is the PIN. Raises InvalidPin (also without a PIN), PinLocked, RateLimited, Unavailable."""
+        ...
+
+
 class Deletion:
     """Deletes the caller's account."""
 
@@ -60,7 +68,8 @@ class Deletion:
         *,
         accounts: AccountStore,
         codes: OtpRedeemer,
-        pins: OwnPinGuard,
+        pins: PinGuard,
+        own_pin: PinProof,
         recovery: RecoveryCheck,
         pepper: Pepper,
         revocations: SessionRevocations,
@@ -70,6 +79,7 @@ class Deletion:
         self._accounts = accounts
         self._codes = codes
         self._pins = pins
+        self._own_pin = own_pin
         self._recovery = recovery
         self._pepper = pepper
         self._revocations = revocations
@@ -113,7 +123,7 @@ class Deletion:
         if isinstance(proof, CodeProof) or (proof is None and pin is None):
             raise no_number_error()
         if pin is not None:
-            await self._pins.prove_own(caller, pin)
+            await self._own_pin.verify(caller, pin)
         if proof is not None:
             await self._recovery.check(caller, proof.code)
 

@@ -77,7 +77,8 @@ class OwnPin:
 
     async def verify(self, caller: Caller, pin: str) -> None:
         """Return if this is the PIN. Raises InvalidPin (also without a PIN), PinLocked, RateLimited, Unavailable."""
-        await self._pins.prove_own(caller, pin)
+        if await self._pins.prove(Guesser.from_caller(caller), pin) is None:
+            raise InvalidPin(self._pins.tries.limit)
 
     async def set(self, caller: Caller, update: PinUpdate) -> PinStatus:
         """Set a first PIN, or change the current one, which costs a try. Raises InvalidRequest, InvalidPin, PinLocked, RateLimited, Unavailable."""

@@ -113,10 +113,6 @@ class Pepper:
         self._keys = {pepper_id: _Secret(key) for pepper_id, key in sorted(peppers.items(), reverse=True)}
         self._in_use = in_use
 
-    def hash_number(self, number: PhoneNumber) -> str:
-        """The key of a number in rate limits: its hash under the current pepper, in hex. An account is found by `hide(number).hashes`."""
-        return self.keyed_hash(_NUMBER, number.e164.encode()).hex()
-
     def hide(self, number: PhoneNumber) -> HiddenNumber:
         """Hash and seal a number for the database."""
         plain = number.e164.encode()
@@ -155,6 +151,11 @@ class Pepper:
         if found is None:
             raise Unavailable("This node lacks a pepper that the installation uses.")
         return found
+
+
+def hash_number(pepper: Pepper, number: PhoneNumber) -> str:
+    """The key of a number in rate limits: its hash under the current pepper, in hex. An account is found by `hide(number).hashes`."""
+    return pepper.keyed_hash(_NUMBER, number.e164.encode()).hex()
 
 
 def fingerprint(secret: bytes) -> str:

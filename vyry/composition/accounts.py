@@ -1,5 +1,6 @@
 """The services of accounts: sign-up, sessions, PINs, usernames, deletion, export."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from vyry.accounts.deletion import Deletion
@@ -36,7 +37,8 @@ def build_deletion(shared: SharedServices) -> Deletion:
         accounts=shared.stores.accounts,
         codes=shared.one_time_codes,
         pins=shared.pins,
-        recovery=build_recovery(shared),
+        own_pin=build_own_pin(shared),
+        recovery=_build_recovery(shared),
         pepper=shared.pepper,
         revocations=shared.revocations,
         clock=shared.clock,
@@ -66,7 +68,7 @@ def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionS
         shared.quotas,
         accounts=shared.stores.accounts,
         usernames=build_usernames(shared),
-        invitations=build_signup_invitations(shared),
+        invitations=_build_invitations(shared),
         codes=shared.one_time_codes,
         pins=shared.pins,
         shared=shared.limiter,
@@ -75,15 +77,33 @@ def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionS
     )
 
 
-def build_registration(shared: SharedServices) -> Registration:
-    """Sign-up and sign-in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUpServices:
+    """The ways to an account: a number, an invitation, and the recovery code."""
+
+    registration: Registration
+    joining: Joining
+    recovery: Recovery
+    invitations: SignupInvitations
+
+
+def build_sign_up(shared: SharedServices) -> SignUpServices:
+    """Build the ways to an account."""
+    return SignUpServices(
+        registration=_build_registration(shared),
+        joining=_build_joining(shared),
+        recovery=_build_recovery(shared),
+        invitations=_build_invitations(shared),
+    )
+
+
+def _build_registration(shared: SharedServices) -> Registration:
     arrivals = Signup(shared.stores.accounts, TortoiseUnlockTokens(), shared.pins, shared.tokens, shared.revocations)
     ways = shared.settings.sign_up
     return Registration(shared.one_time_codes, _signup_guard(shared), arrivals, is_open="number" in ways)
 
 
-def build_joining(shared: SharedServices) -> Joining:
-    """Accounts by invitation."""
+def _build_joining(shared: SharedServices) -> Joining:
     return Joining(
         TortoiseJoining(),
         ways=shared.settings.sign_up,
@@ -95,8 +115,7 @@ def build_joining(shared: SharedServices) -> Joining:
     )
 
 
-def build_recovery(shared: SharedServices) -> Recovery:
-    """Recovery codes."""
+def _build_recovery(shared: SharedServices) -> Recovery:
     return Recovery(
         TortoiseRecovery(),
         locks=TortoiseUnlockTokens(),
@@ -109,8 +128,7 @@ def build_recovery(shared: SharedServices) -> Recovery:
     )
 
 
-def build_signup_invitations(shared: SharedServices) -> SignupInvitations:
-    """The invitations of members."""
+def _build_invitations(shared: SharedServices) -> SignupInvitations:
     quota = shared.quotas[MEMBER_INVITES.name]
     return SignupInvitations(TortoiseSignupInvitations(), shared.pepper, shared.clock, quota)
 
@@ -122,7 +140,7 @@ def build_own_pin(shared: SharedServices) -> OwnPin:
         store=shared.stores.pins,
         accounts=shared.stores.accounts,
         codes=shared.one_time_codes,
-        recovery=build_recovery(shared),
+        recovery=_build_recovery(shared),
         pepper=shared.pepper,
         clock=shared.clock,
     )

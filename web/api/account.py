@@ -186,7 +186,7 @@ async def renew_recovery_code(request: web.Request) -> web.Response:
     """POST /account/recovery-code."""
     body = await read_body(request, GivenPin)
     services = request.app[SERVICES]
-    code = await services.recovery.renew(request[CALLER], body.pin)
+    code = await services.sign_up.recovery.renew(request[CALLER], body.pin)
     request[GRANTS] = checks_left(services.buckets, Guesser.from_caller(request[CALLER]))
     return json_response(NewRecoveryCode(recovery_code=code))
 

@@ -79,7 +79,7 @@ class WsTicket(WireModel):
 async def request_otp(request: web.Request) -> web.Response:
     """POST /auth/request-otp: the same response for every number."""
     body = await read_body(request, RequestOtp)
-    registration = request.app[SERVICES].registration
+    registration = request.app[SERVICES].sign_up.registration
     purpose, channel = Purpose(body.purpose), Channel(body.channel)
     asking = RequestOrigin(client_address(request), request.headers.get(PROOF_HEADER))
     sent = await registration.request_otp(body.phone_number, purpose, channel, asking)
@@ -96,7 +96,7 @@ async def request_otp(request: web.Request) -> web.Response:
 async def verify_otp(request: web.Request) -> web.Response:
     """POST /auth/verify-otp: a session on a new primary device, or a request for the PIN."""
     body = await read_body(request, VerifyOtp)
-    registration = request.app[SERVICES].registration
+    registration = request.app[SERVICES].sign_up.registration
     made = await registration.verify_otp(body.challenge_id, body.otp, body.device.name, Platform(body.device.platform))
     return json_response(
         PinAsked.from_domain(made) if isinstance(made, PinChallenge) else Session.from_new_session(made)
@@ -107,7 +107,9 @@ async def unlock(request: web.Request) -> web.Response:
     """POST /auth/unlock: a session, with the PIN of a registration lock."""
     body = await read_body(request, Unlock)
     device, services = body.device, request.app[SERVICES]
-    made = await services.registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
+    made = await services.sign_up.registration.unlock(
+        body.registration_token, body.pin, device.name, Platform(device.platform)
+    )
     request[GRANTS] = checks_left(services.buckets, Guesser(made.user_id))
     shape = Session if made.recovery_code is None else RecoveredSession
     return json_response(shape.from_new_session(made))

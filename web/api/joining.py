@@ -61,7 +61,7 @@ async def join(request: web.Request) -> web.Response:
         body.device.name,
         Platform(body.device.platform),
     )
-    made, grant = await request.app[SERVICES].joining.join(wanted, client_address(request))
+    made, grant = await request.app[SERVICES].sign_up.joining.join(wanted, client_address(request))
     request[GRANTS] = [(JOIN.name, grant)]
     return json_response(RecoveredSession.from_new_session(made), status=201)
 
@@ -70,7 +70,7 @@ async def recover(request: web.Request) -> web.Response:
     """POST /auth/recover: a session on a new primary device with another recovery code, or a request for the PIN."""
     body = await read_body(request, Recover)
     name, device = body.to_domain(), body.device
-    made = await request.app[SERVICES].recovery.recover(
+    made = await request.app[SERVICES].sign_up.recovery.recover(
         name, body.recovery_code, device.name, Platform(device.platform), client_address(request)
     )
     return json_response(

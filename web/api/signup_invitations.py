@@ -73,7 +73,7 @@ class SignupInvitationList(WireModel):
 async def create(request: web.Request) -> web.Response:
     """POST /invitations."""
     terms = (await read_body(request, InvitePeople)).to_domain()
-    made, token, grant = await request.app[SERVICES].signup_invitations.create(request[CALLER].user_id, terms)
+    made, token, grant = await request.app[SERVICES].sign_up.invitations.create(request[CALLER].user_id, terms)
     request[GRANTS] = [(MEMBER_INVITES.name, grant)]
     shape = NewSignupInvitation(
         id=made.invitation_id,
@@ -89,7 +89,7 @@ async def create(request: web.Request) -> web.Response:
 async def index(request: web.Request) -> web.Response:
     """GET /invitations."""
     query = read_query(request, PageQuery)
-    page = await request.app[SERVICES].signup_invitations.list(request[CALLER].user_id, query.limit, query.cursor)
+    page = await request.app[SERVICES].sign_up.invitations.list(request[CALLER].user_id, query.limit, query.cursor)
     shown = [SignupInvitationView.from_domain(each) for each in page.invitations]
     return json_response(SignupInvitationList(invitations=shown, next_cursor=page.next_cursor))
 
@@ -97,7 +97,7 @@ async def index(request: web.Request) -> web.Response:
 async def revoke(request: web.Request) -> web.Response:
     """DELETE /invitations/{invitationId}."""
     invitation_id = path_id(request, "invitationId")
-    await request.app[SERVICES].signup_invitations.revoke(request[CALLER].user_id, invitation_id)
+    await request.app[SERVICES].sign_up.invitations.revoke(request[CALLER].user_id, invitation_id)
     return json_response(Nothing())
 
 

@@ -11,7 +11,9 @@ from tests.support.paths import ROOT
 from vyry.kernel.recovery_code import InvalidRecoveryCode, encode_recovery_code, parse_recovery_code
 
 
-VECTORS: dict[str, list[Any]] = json.loads((ROOT / "tests" / "vectors" / "recovery-code.json").read_text("utf-8"))
+VECTORS: dict[str, list[Any]] = json.loads(
+    (ROOT / "tests" / "vectors" / "accounts" / "recovery-code.json").read_text("utf-8")
+)
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
