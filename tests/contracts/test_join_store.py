@@ -30,9 +30,14 @@ PEPPER = Pepper({1: b"o" * 32, 2: b"n" * 32}, 1)
 MINUTE = timedelta(minutes=1)
 
 
-@pytest.fixture(params=["sqlite", "postgres"], autouse=True)
-async def database(request: pytest.FixtureRequest) -> AsyncIterator[None]:
-    async with open_database(str(request.getfixturevalue(f"{request.param}_url"))):
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(autouse=True)
+async def database(url: str) -> AsyncIterator[None]:
+    async with open_database(url):
         yield
 
 

@@ -12,6 +12,7 @@ from vyry.cli.process import announce_start, require_original_secrets, run_proce
 from vyry.cli.stdio import flush_stdout
 from vyry.cli.web import check_listen_address, web_server
 from vyry.composition.services import open_services
+from vyry.errors import Unavailable
 from vyry.operator.secret_files import read_peppers
 from vyry.operator.signup_invitations import create_invitation, has_accounts
 from vyry.settings.settings import Role, Settings, load_settings, unsafe_settings
@@ -62,8 +63,16 @@ async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
 
 async def _invite_first_person(settings: Settings, port: int) -> str:
     """The line of the banner with a link for one person; empty unless the node has no account yet and takes invitations."""
-    if "invitation" not in settings.sign_up or await has_accounts():
+    if "invitation" not in settings.sign_up:
         return ""
+    try:
+        return "" if await has_accounts() else await _new_invitation(settings, port)
+    except Unavailable:
+        # The node starts all the same; `vyry invite` makes one later.
+        return ""
+
+
+async def _new_invitation(settings: Settings, port: int) -> str:
     act = CURRENT_OPERATOR.audit_entry("invite", details="vyry start, which found no account")
     peppers = read_peppers(settings.pepper.get_secret_value())
     _, token = await create_invitation(peppers, InvitationTerms(label="vyry start"), act)
