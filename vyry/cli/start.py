@@ -3,6 +3,7 @@
 import asyncio
 import os
 from functools import partial
+from typing import Final
 
 from agents.worker import run_worker
 from vyry.accounts.signup_invitations import InvitationTerms, invitation_link
@@ -19,6 +20,11 @@ from vyry.settings.settings import Role, Settings, load_settings, unsafe_setting
 from vyry.settings.types import mask_url
 from vyry.storage.migrator import migrate, refuse_unknown
 from vyry.telemetry import configure_logging, log
+
+
+_FOR_THE_FIRST_PERSON: Final = """
+  invitation  {link}
+              for one person, for 7 days; `vyry invite` makes another"""
 
 
 def start() -> int:
@@ -49,39 +55,34 @@ async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
             url, CURRENT_OPERATOR.audit_entry("migrate", details=f"vyry start: {', '.join(applied)}")
         )
     await require_original_secrets(settings)
-    async with (
-        open_services(settings, Role.START) as services,
-        run_worker(settings, services),
-        web_server(settings, services) as port,
-    ):
-        # A standard output that is closed or full does not stop the node.
-        invitation = await _invite_first_person(settings, port)
-        print(_startup_text(settings, port, invitation))
-        flush_stdout()
-        await stop.wait()
+    async with open_services(settings, Role.START) as services:
+        token = await _invite_first_person(settings)
+        async with run_worker(settings, services), web_server(settings, services) as port:
+            # A standard output that is closed or full does not stop the node.
+            print(_startup_text(settings, port, token))
+            flush_stdout()
+            await stop.wait()
 
 
-async def _invite_first_person(settings: Settings, port: int) -> str:
-    """The line of the banner with a link for one person; empty unless the node has no account yet and takes invitations."""
+async def _invite_first_person(settings: Settings) -> str | None:
+    """The token of an invitation for one person; None unless the node has no account yet and takes invitations."""
     if "invitation" not in settings.sign_up:
-        return ""
-    try:
-        return "" if await has_accounts() else await _new_invitation(settings, port)
-    except Unavailable:
-        # The node starts all the same; `vyry invite` makes one later.
-        return ""
-
-
-async def _new_invitation(settings: Settings, port: int) -> str:
+        return None
     act = CURRENT_OPERATOR.audit_entry("invite", details="vyry start, which found no account")
     peppers = read_peppers(settings.pepper.get_secret_value())
-    _, token = await create_invitation(peppers, InvitationTerms(label="vyry start"), act)
-    link = invitation_link(listening_origin(settings, port), token)
-    return f"\n  invitation  {link}\n              for one person, for 7 days; `vyry invite` makes another"
+    try:
+        if await has_accounts():
+            return None
+        _, token = await create_invitation(peppers, InvitationTerms(label="vyry start"), act)
+    except Unavailable:
+        # The node starts all the same; `vyry invite` makes one later.
+        return None
+    return token
 
 
-def _startup_text(settings: Settings, port: int, invitation: str) -> str:
+def _startup_text(settings: Settings, port: int, token: str | None) -> str:
     origin = listening_origin(settings, port)
+    invitation = "" if token is None else _FOR_THE_FIRST_PERSON.format(link=invitation_link(origin, token))
     kind, _, target = settings.sms.get_secret_value().partition(":")
     codes = {"console": "one-time codes are printed here", "file": f"one-time codes are written to {target}"}.get(
         kind, "one-time codes are sent by webhook"
