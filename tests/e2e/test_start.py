@@ -94,6 +94,43 @@ def test_from_nothing_to_a_node_that_tells_where_everything_is(tmp_path: Path) -
     )
 
 
+def join(link: str) -> tuple[int, dict[str, object]]:
+    """Make an account with the invitation of this link."""
+    origin, token = link.split("/#invite=")
+    connection = http.client.HTTPConnection(origin.removeprefix("http://"), timeout=5)
+    body = json.dumps({"inviteToken": token, "device": {"name": "phone", "platform": "cli"}})
+    try:
+        connection.request("POST", "/api/v1/auth/join", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def test_a_first_start_invites_one_person_and_a_start_with_an_account_invites_nobody(tmp_path: Path) -> None:
+    variables = environment(tmp_path / "data")
+
+    with started(variables, tmp_path / "first"):
+        banner = wait_for_text(tmp_path / "first", "stop        Ctrl-C")
+        link = next(word for word in banner.split() if "/#invite=" in word)
+        assert join(link)[0] == 201
+        assert join(link)[0] == 404
+    with started(variables, tmp_path / "second"):
+        assert "#invite=" not in wait_for_text(tmp_path / "second", "stop        Ctrl-C")
+
+    logged = [line for line in (tmp_path / "first").read_text().splitlines() if line.startswith("{")]
+    assert link.partition("=")[2] not in "".join(logged)
+
+
+def wait_for_text(log: Path, text: str) -> str:
+    """The output of a node, once it has this text."""
+    deadline = time.monotonic() + 30
+    while text not in (said := log.read_text()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return said
+
+
 def test_one_value_serves_both_families(tmp_path: Path) -> None:
     variables = environment(tmp_path / "data", SERVER_HOST="::")
 

@@ -36,6 +36,7 @@ from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push import check_target as check_push
 from vyry.errors import InvalidKeys, InvalidRequest, InvalidToken
 from vyry.kernel.ids import UserId
+from vyry.kernel.recovery_code import VALUE_BYTES, InvalidRecoveryCode, encode_recovery_code, parse_recovery_code
 from vyry.mail import work_record
 from vyry.mail.envelope import HEADER_BYTES, Envelope, pack_with_digest, unpack_header
 from vyry.redis.hints import Hint
@@ -91,6 +92,16 @@ def opaque_token(raw: bytes) -> None:
     text = raw.decode("utf-8", "surrogateescape")
     assert len(hash_token(text)) == 64
     assert hash_token(text) != hash_token(text + "x")
+
+
+def recovery_code_text(raw: bytes) -> None:
+    """What is read is 16 bytes, whose text is read as the same bytes, or it is refused."""
+    try:
+        value = parse_recovery_code(raw.decode("utf-8", "surrogateescape"))
+    except InvalidRecoveryCode:
+        return
+    assert len(value) == VALUE_BYTES
+    assert parse_recovery_code(encode_recovery_code(value)) == value
 
 
 def phone_number(raw: bytes) -> None:

@@ -88,6 +88,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         "signed_claims": [claims, claims.replace(b'"gen":1', b'"gen":true'), b"{}", b"[]"],
         "opaque_token": [b"Kq3v-Zz0123456789abcdefghijklmnopqrstuvwxyzA", b"\xed\xa0\x80", b""],
         "phone_number": [b"+41791234567", b"+4915112345678", b"+1", b"0041791234567", b"+999123456789", "+４１７９１２３４５６７".encode()],
+        "recovery_code_text": [b"000G-40R4-0M30-E209-185G-R38E-1W2P-FZX5", b"oo0g 4or4 om30 e209 i85g r38e lw2p fzx5", "０００G–40R4".encode(), b"U" * 32],
         "envelope": [packed, packed[:20], packed[:73]],
         "packed_work_record": [work_record.pack([MailboxKey(1), MailboxKey(2**40)]), b"1234567", b""],
         "hint": _hints(),

@@ -26,6 +26,7 @@ TARGETS: Final[dict[str, Target]] = {
         domain_targets.signed_claims,
         domain_targets.opaque_token,
         domain_targets.phone_number,
+        domain_targets.recovery_code_text,
         domain_targets.envelope,
         domain_targets.packed_work_record,
         domain_targets.hint,

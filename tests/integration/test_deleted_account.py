@@ -26,7 +26,7 @@ STAYS = {
 }
 #: Tables about nobody.
 ABOUT_NOBODY = {
-    *("witness", "pepper", "otp_breaker", "ending", "clock", "announcement"),
+    *("witness", "pepper", "otp_breaker", "recovery_try", "ending", "clock", "announcement"),
     *("workers", "partitions", "partition_map", "partition_plans", "partition_history"),
 }
 

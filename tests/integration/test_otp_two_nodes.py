@@ -74,7 +74,7 @@ async def two_nodes(postgres_url: str, redis_url: str, tmp_path: Path, more: dic
     async with AsyncExitStack() as stack:
         services = [await stack.enter_async_context(open_services(settings, Role.START)) for _ in range(2)]
         redis = await stack.enter_async_context(Redis.from_url(redis_url))
-        yield TwoNodes([each.registration for each in services], codes, redis)
+        yield TwoNodes([each.sign_up.registration for each in services], codes, redis)
 
 
 async def test_fifty_right_guesses_on_two_nodes_succeed_once(two_nodes: TwoNodes) -> None:
@@ -154,7 +154,7 @@ async def test_nodes_that_started_anew_remember_what_was_sent(two_nodes: TwoNode
     settings = load_settings(Role.START, {"VYRY_DATA_DIR": str(two_nodes.codes.parent), "DATABASE_URL": postgres_url})
 
     async with open_services(settings, Role.START) as services:
-        two_nodes.nodes = [services.registration] * 2
+        two_nodes.nodes = [services.sign_up.registration] * 2
 
         assert await two_nodes.ask(0) is None
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -22,13 +23,20 @@ from tests.support.account_harness import AccountHarness, AccountStores, new_dev
 from tests.support.fake_clock import NOON
 from tests.support.node_server import NodeBackends, open_node_server
 from vyry.accounts.events import OperatorAction
-from vyry.accounts.phone import Pepper, PhoneNumber, fingerprint
+from vyry.accounts.joining import JoiningAccount
+from vyry.accounts.phone import Pepper, PhoneNumber, fingerprint, hash_number
+from vyry.accounts.signup_invitations import InvitationTerms
+from vyry.accounts.usernames import UsernameRules
 from vyry.errors import Unavailable
+from vyry.kernel.ids import UserId, new_id
 from vyry.operator import pepper_rotation as rehashing
 from vyry.operator.pepper_rotation import PepperInUse
 from vyry.operator.secret_files import read_peppers
+from vyry.operator.signup_invitations import create_invitation, revoke_invitation
+from vyry.storage.joining import TortoiseJoining
 from vyry.storage.models import AccountRow
 from vyry.storage.peppers import PepperEntry, add_first_pepper, list_peppers
+from vyry.storage.sign_up_models import SignupInvitationRow
 
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -133,6 +141,23 @@ async def test_an_old_pepper_is_retired_only_when_nothing_needs_it(stores: Accou
     assert [each.pepper_id for each in await list_peppers()] == [2]
 
 
+async def test_an_invitation_keeps_its_pepper_and_an_account_without_a_number_keeps_none(stores: AccountStores) -> None:
+    await add_first_pepper(PepperEntry(1, fingerprint(OLD), NOON))
+    made, _ = await create_invitation(BOTH, InvitationTerms(), ACT)
+    account = JoiningAccount(UserId(new_id()), None, None, "hash", None, 1)
+    await TortoiseJoining().join(None, account, new_device(), UsernameRules(NOON))
+    await rehashing.activate_pepper(PepperEntry(2, fingerprint(NEW), NOON + timedelta(hours=2)), ACT)
+    later = replace(ACT, at=NOON + timedelta(hours=4))
+
+    assert (await SignupInvitationRow.get()).pepper_id == 1
+    assert await rehashing.count_on_older_peppers(2) == 0
+    assert await rehashing.rehash_numbers(Pepper(BOTH, 2), 2, lambda *_: None) == rehashing.RehashResult(0, 0)
+    with pytest.raises(PepperInUse, match="1 invitations"):
+        await rehashing.retire_pepper(1, NOON + timedelta(hours=3), later)
+    await revoke_invitation(made.invitation_id, later)
+    await rehashing.retire_pepper(1, NOON + timedelta(hours=3), later)
+
+
 def everything(path: Path) -> Iterator[object]:
     """Every value of every table of a copy."""
     with closing(sqlite3.connect(path)) as copy:
@@ -168,7 +193,7 @@ async def test_a_copy_of_the_database_names_none_of_a_million_candidates(sqlite_
     raw = b"".join(each.read_bytes() for each in path.parent.glob("vyry.db*"))
     assert all(form not in raw for form in (b"790123456", b"790987654"))
     # The attack itself works: who has the pepper finds them.
-    assert [last for last in (5, 123456) if bytes.fromhex(harness.pepper.hash_number(number(last))) in found] == [
+    assert [last for last in (5, 123456) if bytes.fromhex(hash_number(harness.pepper, number(last))) in found] == [
         123456
     ]
 

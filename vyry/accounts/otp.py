@@ -30,7 +30,7 @@ from vyry.accounts.otp_limits import (
     prefix_and_area,
     remaining_grants,
 )
-from vyry.accounts.phone import HiddenNumber, Pepper, PhoneNumber
+from vyry.accounts.phone import HiddenNumber, Pepper, PhoneNumber, hash_number
 from vyry.clock import Clock
 from vyry.errors import InvalidOtp, LimitPolicy, RateLimited, Unavailable
 from vyry.kernel.ids import new_id
@@ -251,7 +251,7 @@ class OneTimeCodes:
         prefix, area = prefix_and_area(number)
         keyed = self._pepper.keyed_hash
         return OtpCounterKeys(
-            self._pepper.hash_number(number),
+            hash_number(self._pepper, number),
             keyed(b"vyry otp network 1", network.encode()).hex(),
             keyed(b"vyry otp prefix 1", prefix.encode()).hex(),
             keyed(b"vyry otp area 1", area.encode()).hex(),

@@ -113,10 +113,6 @@ class Pepper:
         self._keys = {pepper_id: _Secret(key) for pepper_id, key in sorted(peppers.items(), reverse=True)}
         self._in_use = in_use
 
-    def hash_number(self, number: PhoneNumber) -> str:
-        """The key of a number in rate limits: its hash under the current pepper, in hex. An account is found by `hide(number).hashes`."""
-        return self.keyed_hash(_NUMBER, number.e164.encode()).hex()
-
     def hide(self, number: PhoneNumber) -> HiddenNumber:
         """Hash and seal a number for the database."""
         plain = number.e164.encode()
@@ -145,11 +141,21 @@ class Pepper:
         """A keyed hash of 32 bytes for the use `label`, under the current pepper or `pepper_id`."""
         return self._secret(pepper_id).mac(label, message)
 
+    def keyed_hashes(self, label: bytes, message: bytes) -> Mapping[int, bytes]:
+        """The same under every pepper, by pepper id, for look-ups."""
+        self._secret(None)
+        return {pepper_id: secret.mac(label, message) for pepper_id, secret in self._keys.items()}
+
     def _secret(self, pepper_id: int | None) -> _Secret:
         found = self._keys.get(self._in_use if pepper_id is None else pepper_id)
         if found is None:
             raise Unavailable("This node lacks a pepper that the installation uses.")
         return found
+
+
+def hash_number(pepper: Pepper, number: PhoneNumber) -> str:
+    """The key of a number in rate limits: its hash under the current pepper, in hex. An account is found by `hide(number).hashes`."""
+    return pepper.keyed_hash(_NUMBER, number.e164.encode()).hex()
 
 
 def fingerprint(secret: bytes) -> str:

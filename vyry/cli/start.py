@@ -3,17 +3,28 @@
 import asyncio
 import os
 from functools import partial
+from typing import Final
 
 from agents.worker import run_worker
+from vyry.accounts.signup_invitations import InvitationTerms, invitation_link
+from vyry.cli.invite import listening_origin
 from vyry.cli.operator import CURRENT_OPERATOR, write_audit_entry_async
 from vyry.cli.process import announce_start, require_original_secrets, run_process
 from vyry.cli.stdio import flush_stdout
 from vyry.cli.web import check_listen_address, web_server
 from vyry.composition.services import open_services
+from vyry.errors import Unavailable
+from vyry.operator.secret_files import read_peppers
+from vyry.operator.signup_invitations import create_invitation, has_accounts
 from vyry.settings.settings import Role, Settings, load_settings, unsafe_settings
 from vyry.settings.types import mask_url
 from vyry.storage.migrator import migrate, refuse_unknown
 from vyry.telemetry import configure_logging, log
+
+
+_FOR_THE_FIRST_PERSON: Final = """
+  invitation  {link}
+              for one person, for 7 days; `vyry invite` makes another"""
 
 
 def start() -> int:
@@ -44,20 +55,34 @@ async def serve_all(settings: Settings, stop: asyncio.Event) -> None:
             url, CURRENT_OPERATOR.audit_entry("migrate", details=f"vyry start: {', '.join(applied)}")
         )
     await require_original_secrets(settings)
-    async with (
-        open_services(settings, Role.START) as services,
-        run_worker(settings, services),
-        web_server(settings, services) as port,
-    ):
-        # A standard output that is closed or full does not stop the node.
-        print(_startup_text(settings, port))
-        flush_stdout()
-        await stop.wait()
+    async with open_services(settings, Role.START) as services:
+        token = await _invite_first_person(settings)
+        async with run_worker(settings, services), web_server(settings, services) as port:
+            # A standard output that is closed or full does not stop the node.
+            print(_startup_text(settings, port, token))
+            flush_stdout()
+            await stop.wait()
 
 
-def _startup_text(settings: Settings, port: int) -> str:
-    host = "localhost" if settings.server_host in ("127.0.0.1", "0.0.0.0", "::1", "::") else settings.server_host  # noqa: S104  compared only
-    scheme = "https" if settings.tls_cert_file else "http"
+async def _invite_first_person(settings: Settings) -> str | None:
+    """The token of an invitation for one person; None unless the node has no account yet and takes invitations."""
+    if "invitation" not in settings.sign_up:
+        return None
+    act = CURRENT_OPERATOR.audit_entry("invite", details="vyry start, which found no account")
+    peppers = read_peppers(settings.pepper.get_secret_value())
+    try:
+        if await has_accounts():
+            return None
+        _, token = await create_invitation(peppers, InvitationTerms(label="vyry start"), act)
+    except Unavailable:
+        # The node starts all the same; `vyry invite` makes one later.
+        return None
+    return token
+
+
+def _startup_text(settings: Settings, port: int, token: str | None) -> str:
+    origin = listening_origin(settings, port)
+    invitation = "" if token is None else _FOR_THE_FIRST_PERSON.format(link=invitation_link(origin, token))
     kind, _, target = settings.sms.get_secret_value().partition(":")
     codes = {"console": "one-time codes are printed here", "file": f"one-time codes are written to {target}"}.get(
         kind, "one-time codes are sent by webhook"
@@ -65,12 +90,12 @@ def _startup_text(settings: Settings, port: int) -> str:
     return f"""
   Vyry is running.
 
-  listening   {scheme}://{host}:{port}   (docs: {scheme}://{host}:{port}/docs, metrics: port {settings.admin_port}, loopback only)
+  listening   {origin}   (docs: {origin}/docs, metrics: port {settings.admin_port}, loopback only)
   data        {mask_url(settings.database_url.get_secret_value())}
   secrets     {settings.data_dir}: back them up too, in a different place than the data
-  in-process  work queue, notifications and rate limits run in this process; {codes}
+  in-process  work queue, notifications and rate limits run in this process; {codes}{invitation}
 
-  try next    curl {scheme}://{host}:{port}/health
+  try next    curl {origin}/health
               python examples/first_message.py
   stop        Ctrl-C
 """

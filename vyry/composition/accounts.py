@@ -1,26 +1,33 @@
 """The services of accounts: sign-up, sessions, PINs, usernames, deletion, export."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from vyry.accounts.deletion import Deletion
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
+from vyry.accounts.joining import Joining
 from vyry.accounts.own_pin import OwnPin
+from vyry.accounts.recovery import Recovery
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import NoGuard, ProofOfWork, Registration, Signup, SignupGuard
+from vyry.accounts.signup_invitations import SignupInvitations
 from vyry.accounts.usernames import Usernames
 from vyry.composition.shared import SharedServices
 from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.in_process.tickets import InProcessTickets
-from vyry.limits import USERNAMES
+from vyry.limits import MEMBER_INVITES, RECOVERY_NETWORK, RECOVERY_TRIES, USERNAMES
 from vyry.redis.tickets import RedisTickets
 from vyry.signals.socket_quotas import ConnectionSlots
 from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.idle_devices import TortoiseIdleDevices
+from vyry.storage.joining import TortoiseJoining
 from vyry.storage.pins import TortoiseUnlockTokens
+from vyry.storage.recovery import TortoiseRecovery
+from vyry.storage.signup_invitations import TortoiseSignupInvitations
 
 
 def build_deletion(shared: SharedServices) -> Deletion:
@@ -30,6 +37,8 @@ def build_deletion(shared: SharedServices) -> Deletion:
         accounts=shared.stores.accounts,
         codes=shared.one_time_codes,
         pins=shared.pins,
+        own_pin=build_own_pin(shared),
+        recovery=_build_recovery(shared),
         pepper=shared.pepper,
         revocations=shared.revocations,
         clock=shared.clock,
@@ -59,6 +68,7 @@ def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionS
         shared.quotas,
         accounts=shared.stores.accounts,
         usernames=build_usernames(shared),
+        invitations=_build_invitations(shared),
         codes=shared.one_time_codes,
         pins=shared.pins,
         shared=shared.limiter,
@@ -67,10 +77,60 @@ def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionS
     )
 
 
-def build_registration(shared: SharedServices) -> Registration:
-    """Sign-up and sign-in."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignUpServices:
+    """The ways to an account: a number, an invitation, and the recovery code."""
+
+    registration: Registration
+    joining: Joining
+    recovery: Recovery
+    invitations: SignupInvitations
+
+
+def build_sign_up(shared: SharedServices) -> SignUpServices:
+    """Build the ways to an account."""
+    return SignUpServices(
+        registration=_build_registration(shared),
+        joining=_build_joining(shared),
+        recovery=_build_recovery(shared),
+        invitations=_build_invitations(shared),
+    )
+
+
+def _build_registration(shared: SharedServices) -> Registration:
     arrivals = Signup(shared.stores.accounts, TortoiseUnlockTokens(), shared.pins, shared.tokens, shared.revocations)
-    return Registration(shared.one_time_codes, _signup_guard(shared), arrivals)
+    ways = shared.settings.sign_up
+    return Registration(shared.one_time_codes, _signup_guard(shared), arrivals, is_open="number" in ways)
+
+
+def _build_joining(shared: SharedServices) -> Joining:
+    return Joining(
+        TortoiseJoining(),
+        ways=shared.settings.sign_up,
+        names=build_usernames(shared),
+        tokens=shared.tokens,
+        revocations=shared.revocations,
+        pepper=shared.pepper,
+        limiter=shared.limiter,
+    )
+
+
+def _build_recovery(shared: SharedServices) -> Recovery:
+    return Recovery(
+        TortoiseRecovery(),
+        locks=TortoiseUnlockTokens(),
+        pins=shared.pins,
+        tokens=shared.tokens,
+        revocations=shared.revocations,
+        pepper=shared.pepper,
+        per_name=shared.quotas[RECOVERY_TRIES.name],
+        per_network=shared.quotas[RECOVERY_NETWORK.name] if shared.has_limits else None,
+    )
+
+
+def _build_invitations(shared: SharedServices) -> SignupInvitations:
+    quota = shared.quotas[MEMBER_INVITES.name]
+    return SignupInvitations(TortoiseSignupInvitations(), shared.pepper, shared.clock, quota)
 
 
 def build_own_pin(shared: SharedServices) -> OwnPin:
@@ -80,6 +140,7 @@ def build_own_pin(shared: SharedServices) -> OwnPin:
         store=shared.stores.pins,
         accounts=shared.stores.accounts,
         codes=shared.one_time_codes,
+        recovery=_build_recovery(shared),
         pepper=shared.pepper,
         clock=shared.clock,
     )

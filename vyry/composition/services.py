@@ -21,17 +21,17 @@ from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
-from vyry.accounts.signup import Registration
 from vyry.clock import CheckedClock, Clock
 from vyry.clock_monitor import ClockMonitor
 from vyry.composition.accounts import (
+    SignUpServices,
     build_deletion,
     build_exports,
     build_idle_devices,
     build_own_pin,
-    build_registration,
     build_remaining_quotas,
     build_sessions,
+    build_sign_up,
     build_usernames,
 )
 from vyry.composition.features import (
@@ -94,7 +94,7 @@ class Services:
     """The services of a process of the node."""
 
     clock_monitor: ClockMonitor
-    registration: Registration
+    sign_up: SignUpServices
     sessions: Sessions
     revocation_watcher: RevocationWatcher
     accounts: Accounts
@@ -218,7 +218,7 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
     connection_slots, push = _connection_slots(shared), build_push(shared.settings, role, shared.clock)
     return Services(
         clock_monitor=ClockMonitor(shared.clock, TortoiseClock()),
-        registration=build_registration(shared),
+        sign_up=build_sign_up(shared),
         sessions=build_sessions(shared),
         revocation_watcher=RevocationWatcher(shared.stores.sessions, shared.device_statuses),
         accounts=Accounts(shared.stores.accounts, shared.pepper, shared.cache_invalidation, build_usernames(shared)),

@@ -9,7 +9,6 @@ from vyry.accounts.account import Platform
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.otp_limits import CODE_LIFETIME, RESEND_AFTER
 from vyry.accounts.pin import Guesser, checks_left
-from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.sessions import TICKET_LIFETIME
 from vyry.accounts.signup import PROOF_HEADER, PinChallenge, RequestOrigin
 from vyry.errors import Forbidden, InvalidOtp, InvalidPin, InvalidToken, PinLocked, PinRequired
@@ -19,8 +18,8 @@ from web.app_keys import CALLER, GRANTS, SERVICES
 from web.auth import client_address
 from web.bodies import json_response, read_body
 from web.route import Route
-from web.wire.account import OpaqueToken, Session, Tokens
-from web.wire.shapes import Count, Id, Name, Nothing, OneTimeCode, Pin, PlatformName, WireModel
+from web.wire.account import DeviceDescription, OpaqueToken, PinAsked, RecoveredSession, Session, Tokens
+from web.wire.shapes import Count, Id, Nothing, OneTimeCode, Pin, WireModel
 
 
 class RequestOtp(WireModel):
@@ -37,13 +36,6 @@ class CodeSent(WireModel):
     challenge_id: Id
     expires_in_seconds: Count
     resend_after_seconds: Count
-
-
-class DeviceDescription(WireModel):
-    """Name and platform of a new device."""
-
-    name: Name
-    platform: PlatformName
 
 
 class VerifyOtp(WireModel):
@@ -69,23 +61,12 @@ class RefreshTokens(WireModel):
     attempt_id: Id
 
 
-class PinAsked(WireModel):
-    """The account has a registration lock and nothing has changed yet: send the PIN with this token."""
-
-    requires_pin: Literal[True]
-    registration_token: str
-    expires_in_seconds: Count
-    user_id: None
-
-    @classmethod
-    def from_domain(cls, challenge: PinChallenge) -> "PinAsked":
-        """The shape of this domain value."""
-        seconds = round(TOKEN_LIFETIME.total_seconds())
-        return cls(requires_pin=True, registration_token=challenge.token, expires_in_seconds=seconds, user_id=None)
-
-
 class SignedUp(RootModel[Session | PinAsked]):
     """A session, or a request for the PIN."""
+
+
+class Unlocked(RootModel[Session | RecoveredSession]):
+    """A session; with a new recovery code if one was given before the PIN."""
 
 
 class WsTicket(WireModel):
@@ -98,7 +79,7 @@ class WsTicket(WireModel):
 async def request_otp(request: web.Request) -> web.Response:
     """POST /auth/request-otp: the same response for every number."""
     body = await read_body(request, RequestOtp)
-    registration = request.app[SERVICES].registration
+    registration = request.app[SERVICES].sign_up.registration
     purpose, channel = Purpose(body.purpose), Channel(body.channel)
     asking = RequestOrigin(client_address(request), request.headers.get(PROOF_HEADER))
     sent = await registration.request_otp(body.phone_number, purpose, channel, asking)
@@ -115,7 +96,7 @@ async def request_otp(request: web.Request) -> web.Response:
 async def verify_otp(request: web.Request) -> web.Response:
     """POST /auth/verify-otp: a session on a new primary device, or a request for the PIN."""
     body = await read_body(request, VerifyOtp)
-    registration = request.app[SERVICES].registration
+    registration = request.app[SERVICES].sign_up.registration
     made = await registration.verify_otp(body.challenge_id, body.otp, body.device.name, Platform(body.device.platform))
     return json_response(
         PinAsked.from_domain(made) if isinstance(made, PinChallenge) else Session.from_new_session(made)
@@ -126,9 +107,12 @@ async def unlock(request: web.Request) -> web.Response:
     """POST /auth/unlock: a session, with the PIN of a registration lock."""
     body = await read_body(request, Unlock)
     device, services = body.device, request.app[SERVICES]
-    made = await services.registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
+    made = await services.sign_up.registration.unlock(
+        body.registration_token, body.pin, device.name, Platform(device.platform)
+    )
     request[GRANTS] = checks_left(services.buckets, Guesser(made.user_id))
-    return json_response(Session.from_new_session(made))
+    shape = Session if made.recovery_code is None else RecoveredSession
+    return json_response(shape.from_new_session(made))
 
 
 async def refresh_token(request: web.Request) -> web.Response:
@@ -160,6 +144,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         body=RequestOtp,
         responses={200: CodeSent},
+        refusals=(Forbidden,),
         documented_quota=OTP_NUMBER,
     ),
     Route(
@@ -181,7 +166,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Pass a registration lock with the PIN",
         auth="open",
         body=Unlock,
-        responses={200: Session},
+        responses={200: Unlocked},
         refusals=(InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden),
         documented_quota=PIN_CHECKS,
     ),

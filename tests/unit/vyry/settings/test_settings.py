@@ -64,6 +64,30 @@ def refusal(role: Role, environ: dict[str, str]) -> str:
     return "\n".join(refused.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VYRY_SIGN_UP", "phone"),
+        ("VYRY_SIGN_UP", "number;open"),
+        ("VYRY_SIGN_UP", ","),
+        ("VYRY_MEMBER_INVITES", "-1"),
+        ("VYRY_MEMBER_INVITES", "1001"),
+        ("VYRY_DISPLAY_NAME", "x" * 61),
+        ("VYRY_DISPLAY_NAME", "\u200b"),
+        ("VYRY_LIMIT_MEMBER_INVITES", "5/60"),
+    ],
+)
+def test_a_setting_of_sign_up_that_makes_no_sense_is_named(tmp_path: Path, name: str, value: str) -> None:
+    assert refusal(Role.START, {"VYRY_DATA_DIR": str(tmp_path), name: value}).startswith(f"{name} ")
+
+
+def test_the_ways_to_an_account_are_a_number_and_an_invitation_unless_set(tmp_path: Path) -> None:
+    folder = {"VYRY_DATA_DIR": str(tmp_path)}
+
+    assert load_settings(Role.START, folder).sign_up == ("number", "invitation")
+    assert load_settings(Role.START, {**folder, "VYRY_SIGN_UP": " open, number"}).sign_up == ("open", "number")
+
+
 def test_with_nothing_set_a_node_of_its_own_gets_a_data_folder_and_secrets(tmp_path: Path) -> None:
     folder = tmp_path / "data"
 
