@@ -37,15 +37,21 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         "Show or change your profile, or show the profile of another user.",
         ("profile", 'profile --username ann --name "Ann Lee"', 'profile --sealed-name "Ann"', "profile @bo"),
     ),
+    ("contacts:contact", "Print your contact link and its QR code.", ("contact", "contact --json")),
+    (
+        "contacts:add",
+        "Add a user by their contact link, or give a user a name.",
+        ('add "https://node.example/#contact=..." --name Bo', 'add @bo --name "Bo Lee"'),
+    ),
     ("pin:app", "Show, set or remove the PIN of your account.", ()),
     (
         "friends:app",
-        "Manage friends, friend requests and blocks. WHO is a user id, @username or phone number (+...).",
+        "Manage friends, friend requests and blocks. WHO is a name, @username, phone number (+...), contact link or user id.",
         (),
     ),
     (
         "groups:app",
-        "Manage groups. GROUP is a title or conversation id; WHO is a user id, @username or phone number (+...).",
+        "Manage groups. GROUP is a title or conversation id; WHO is a name, @username, phone number (+...), contact link or user id.",
         (),
     ),
     ("chat_command:chat", "Open the full-screen chat.", ("chat", "chat @bo")),

@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 
 from vyry.client.api.account import Account, Devices
+from vyry.client.api.contacts import Contacts
 from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
@@ -28,6 +29,7 @@ from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import Unreachable
 from vyry.client.store import kinds
+from vyry.client.store.chosen_names import ChosenNames
 from vyry.client.store.events import Event, IdentityChanged, Target
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
@@ -99,13 +101,14 @@ class Client:
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
         profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate
-        self.people: Final = People(rest, profiles, RememberedNames(store), invalidate)
+        self.people: Final = People(rest, profiles, RememberedNames(store), ChosenNames(store), invalidate)
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
+        self.contacts: Final = Contacts(store, rest, self.safety)
         self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
         self.stop: Final = StopSignal(self._event_ready)
         self.run: Final = HandlerLoop(self.events, self.dead_letters, self.stop)

@@ -80,6 +80,8 @@ STOPPED: Final = "decision"
 #: By name: the account; by account: its names.
 NAME_ACCOUNT: Final = "name"
 ACCOUNT_NAMES: Final = "names"
+#: By account: the name that it chose for itself, as last read.
+CHOSEN_NAME: Final = "name chosen"
 #: Pins that a newly linked device still has to receive.
 PENDING_PINS: Final = "pins due"
 
