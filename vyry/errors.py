@@ -108,6 +108,15 @@ class InvalidPin(VyryError):
         super().__init__(attempts_remaining=attempts_remaining)
 
 
+class InvalidRecoveryCode(VyryError):
+    """The name or the recovery code is wrong."""
+
+    code = "INVALID_RECOVERY_CODE"
+
+    def __init__(self, attempts_remaining: int) -> None:
+        super().__init__(attempts_remaining=attempts_remaining)
+
+
 class NotAMember(VyryError):
     """You are not a member of this conversation."""
 

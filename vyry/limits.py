@@ -70,6 +70,13 @@ OTP_GUESSES: Final = Quota("otp_guesses", (QuotaWindow(5, 180),))
 PIN_TRIES: Final = Quota("pin_tries", (QuotaWindow(10, _DAY),))
 #: Requests that hash a PIN: right or wrong, given or set, and where none is set.
 PIN_CHECKS: Final = Quota("pin_checks", (QuotaWindow(60, 1200, is_bucket=True),))
+#: Wrong recovery codes for one name from one network, and for all names from it; the seconds are those since the last one that counted.
+RECOVERY_TRIES: Final = Quota("recovery_tries", (QuotaWindow(5, 3600),))
+RECOVERY_NETWORK: Final = Quota("recovery_network", (QuotaWindow(100, 3600),))
+#: Requests to join, per address.
+JOIN: Final = Quota("join", (QuotaWindow(300, 3600, is_bucket=True),))
+#: People that a member invites to the node: set by VYRY_MEMBER_INVITES alone; the database counts them.
+MEMBER_INVITES: Final = Quota("member_invites", (QuotaWindow(0, 30 * _DAY),))
 #: Uploads of keys, whichever route takes them: each has up to 103 signatures and 200 rows.
 KEYS: Final = Quota("keys", (QuotaWindow(20, 3600, is_bucket=True),))
 #: The cost of requests with a token, by the size of their responses: per account, and per device for its mail and its session.
@@ -115,6 +122,10 @@ QUOTAS: Final[Mapping[str, Quota]] = {
         OTP_GUESSES,
         PIN_TRIES,
         PIN_CHECKS,
+        RECOVERY_TRIES,
+        RECOVERY_NETWORK,
+        JOIN,
+        MEMBER_INVITES,
         KEYS,
         REQUESTS,
         DEVICE_REQUESTS,

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from vyry.accounts.account import Caller
 from vyry.errors import InvalidToken, Unauthorized
+from vyry.kernel.url_safety import is_confidential
 from vyry.telemetry import log
 from web.app_keys import PROXIED_ADDRESS, SERVICES, SETTINGS
 
@@ -35,6 +36,15 @@ async def authenticate_socket(request: web.Request) -> Caller:
     if "ticket" in request.query and "Authorization" not in request.headers:
         return await request.app[SERVICES].sessions.redeem_ticket(request.query["ticket"])
     return await authenticate(request)
+
+
+def public_origin(request: web.Request) -> str:
+    """The origin for links: as the client addressed the node; https in production, unless the host is this machine."""
+    # A reachable production node is behind TLS, possibly a load balancer's.
+    origin = f"{request.scheme}://{request.host}"
+    if request.app[SETTINGS].env == "production" and not is_confidential(origin):
+        return f"https://{request.host}"
+    return origin
 
 
 def client_address(request: web.Request) -> str:

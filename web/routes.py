@@ -11,6 +11,7 @@ from web.api import (
     conversations,
     devices,
     groups,
+    joining,
     keys,
     limits,
     links,
@@ -18,6 +19,7 @@ from web.api import (
     node,
     pin,
     push,
+    signup_invitations,
 )
 from web.live.socket import SOCKET_ROUTE
 from web.route import Route
@@ -26,6 +28,8 @@ from web.route import Route
 ROUTES: Final[tuple[Route, ...]] = (
     *node.ROUTES,
     *auth.ROUTES,
+    *joining.ROUTES,
+    *signup_invitations.ROUTES,
     *account.ROUTES,
     *pin.ROUTES,
     *devices.ROUTES,

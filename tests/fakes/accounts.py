@@ -141,6 +141,7 @@ class MemoryAccounts:
         now: datetime,
         *,
         confirmed: datetime | None = None,
+        fresh_recovery: str | None = None,
     ) -> SignupResult:
         ledger = self._ledger
         account_id, expires_at = ledger.pins.registrations.get(token_hash, (UUID(int=0), now))

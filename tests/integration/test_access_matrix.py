@@ -18,9 +18,12 @@ from tests.support.node_server import NodeBackends as Rooms
 from tests.support.node_server import NodeServer, open_node_server
 from tests.support.rest_device import Body, Device
 from vyry.accounts.events import OperatorAction
+from vyry.accounts.signup_invitations import InvitationTerms, InvitationToken, MemberQuota, new_invitation
 from vyry.kernel.ids import UserId
+from vyry.limits import Quota, QuotaWindow
 from vyry.operator import accounts as operating
 from vyry.storage.models import DeviceRow
+from vyry.storage.signup_invitations import TortoiseSignupInvitations
 from web.route import Route
 from web.routes import ROUTES
 
@@ -68,6 +71,7 @@ class AccessActors:
                 "link": await self._link(),
                 "scanned link": await self._link(eve),
                 "attachment": await self._attachment(eve),
+                "sign-up invitation": await self._sign_up_invitation(eve),
             }
             | await self._challenges(eve)
             | await self._group(eve, mal)
@@ -106,6 +110,14 @@ class AccessActors:
         node = device.node
         async with node.http.post(f"{node.url}/api/v1/attachments", headers=headers) as begun:
             return begun.headers["Location"].rpartition("/")[2]
+
+    async def _sign_up_invitation(self, device: Device) -> str:
+        """An invitation of this member, as if the node allowed it."""
+        quota = MemberQuota(datetime.now(UTC), Quota("member_invites", (QuotaWindow(1, 1),)))
+        token = InvitationToken("text", uuid.uuid4().hex, 1)
+        made = new_invitation(UserId(UUID(device.user_id)), InvitationTerms(), datetime.now(UTC))
+        await TortoiseSignupInvitations().create(made, token, quota)
+        return str(made.invitation_id)
 
     async def _challenges(self, device: Device) -> dict[str, str]:
         """Challenges of somebody else with their right codes, as one who reads over the shoulder has them."""

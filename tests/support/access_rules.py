@@ -100,6 +100,13 @@ _TUS: Final = {"Tus-Resumable": "1.0.0"}
 ACCESS_RULES: Final[dict[ParameterKey, AccessRule]] = {
     ("POST /auth/verify-otp", "challengeId"): _CAPABILITY,
     ("POST /auth/unlock", "registrationToken"): _CAPABILITY,
+    ("POST /auth/join", "inviteToken"): _CAPABILITY,
+    ("POST /auth/join", "attemptId"): _NEW_ID,
+    ("POST /auth/join", "username"): ExemptParameter("that a username is taken is meant to be seen"),
+    ("POST /auth/recover", "username"): ExemptParameter("the refusal is the same for every name"),
+    ("POST /auth/recover", "userId"): ExemptParameter("the refusal is the same for every id"),
+    ("GET /invitations", "cursor"): _PLACE_IN_OWN_LIST,
+    ("DELETE /invitations/{invitationId}", "invitationId"): HiddenObject(404, "NOT_FOUND", ("sign-up invitation",)),
     ("POST /auth/refresh-token", "refreshToken"): _CAPABILITY,
     ("POST /auth/refresh-token", "attemptId"): _NEW_ID,
     ("PATCH /account", "username"): ExemptParameter("that a username is taken is meant to be seen"),

@@ -15,6 +15,7 @@ from tests.fakes.accounts import (
 )
 from tests.fakes.otp import MemoryOtp
 from tests.fakes.pins import MemoryPins
+from tests.fakes.recovery_codes import NoRecoveryCodes
 from tests.fakes.unlock_tokens import MemoryUnlockTokens
 from tests.support.fake_clock import NOON, FakeClock
 from vyry.accounts.account import AccountStore, DeviceStore, NewDevice, Platform, SignupResult
@@ -157,6 +158,7 @@ class AccountHarness:
             store=stores.pins,
             accounts=stores.accounts,
             codes=self.codes,
+            recovery=NoRecoveryCodes(),
             pepper=self.pepper,
             clock=self.clock,
         )

@@ -23,6 +23,8 @@ SECRET_FIELDS: Final = {
     "accessToken": "access token",
     "refreshToken": "refresh token",
     "registrationToken": "registration token",
+    "inviteToken": "invitation token",
+    "recoveryCode": "recovery code",
     "ticket": "socket ticket",
     "linkSecret": "link secret",
     "linkToken": "link token",

@@ -37,6 +37,7 @@ from vyry.storage.models import (
     UnlockTokenRow,
 )
 from vyry.storage.raw_sql import fetch
+from vyry.storage.sign_up_models import RecoveryCodeRow, SignupAttemptRow, SignupInvitationRow
 
 
 #: As if its other device had a mailbox of its own mail (vyry/mail/capacity.py).
@@ -65,6 +66,11 @@ async def add_account_rows(device: Device) -> None:
         ReservedUsernameRow(hash="h" * 64, account_id=account.id, free_on=now.date() + timedelta(days=9)),
         AccountPinRow(account_id=account.id, verifier="v", pepper_id=1, changed_at=now),
         UnlockTokenRow(token_hash="r" * 64, **named, **number),
+        RecoveryCodeRow(account_id=account.id, code_hash="c" * 64, created_at=now),
+        SignupAttemptRow(attempt_hash="t" * 64, **named),
+        SignupInvitationRow(
+            id=new_id(), token_hash="v" * 64, pepper_id=1, max_uses=2, uses=0, created_at=now, label="for Cy", **named
+        ),
         LinkRow(id=new_id(), secret_hash="s" * 64, **named, **about),
         OtpChallengeRow(id=new_id(), **number, **challenge),
         PushTargetRow(device=primary.id, kind="fcm", token="t"),

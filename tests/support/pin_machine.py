@@ -12,6 +12,7 @@ from tests.support.account_harness import NUMBER, AccountHarness, AccountStores,
 from vyry.accounts.account import Caller, Platform
 from vyry.accounts.otp import Purpose
 from vyry.accounts.own_pin import PinReset, PinUpdate
+from vyry.accounts.proofs import CodeProof
 from vyry.accounts.signup import NewSession, PinChallenge
 from vyry.errors import InvalidPin, InvalidToken, PinLocked, VyryError
 
@@ -113,7 +114,9 @@ class PinMachine(RuleBasedStateMachine):
     def reset_pin(self, pin: str) -> None:
         challenge = self.request_code(Purpose.PIN_RESET)
         self.run_async(
-            self.harness.own_pin.reset(self.caller, PinReset(challenge, self.harness.otp_sender.sent[-1].otp, pin))
+            self.harness.own_pin.reset(
+                self.caller, PinReset(pin, CodeProof(challenge, self.harness.otp_sender.sent[-1].otp))
+            )
         )
         self.is_lock = self.is_lock and self.pin is not None
         self.pin = pin

@@ -52,7 +52,8 @@ class Account:
     """An account. `settings` has the values that the owner set; profile.py has the defaults."""
 
     user_id: UserId
-    phone_sealed: bytes = field(repr=False)
+    #: None: the account has no number.
+    phone_sealed: bytes | None = field(repr=False)
     created_at: datetime
     username: str | None = None
     display_name: str | None = None
@@ -167,10 +168,12 @@ class AccountStore(ReservedUsernames, Protocol):
         now: datetime,
         *,
         confirmed: datetime | None = None,
+        fresh_recovery: str | None = None,
     ) -> SignupResult:
         """Sign up as `sign_up` does, to the account of this unlock token, and consume the token.
 
-        `proven` is the verifier of the PIN that was given. Raises InvalidToken; PinRequired if the lock is on and `proven` is not the stored
+        `proven` is the verifier of the PIN that was given. `fresh_recovery` is the hash of the code that replaces the one that passed before; if that one
+        is replaced already, the token is invalid. Raises InvalidToken; PinRequired if the lock is on and `proven` is not the stored
         verifier (the token stays valid); Forbidden.
         """
         ...

@@ -13,7 +13,8 @@ from vyry.accounts.account import AccountStore, Caller, EndedDevice
 from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Guess, Purpose
 from vyry.accounts.phone import Pepper
-from vyry.accounts.pin import PinGuard
+from vyry.accounts.pin import OwnPinGuard
+from vyry.accounts.proofs import CodeProof, RecoveryCheck, RecoveryProof, missing_code_error, no_number_error
 from vyry.clock import Clock
 from vyry.errors import InvalidToken, NotFound
 from vyry.kernel.ids import UserId
@@ -59,7 +60,8 @@ class Deletion:
         *,
         accounts: AccountStore,
         codes: OtpRedeemer,
-        pins: PinGuard,
+        pins: OwnPinGuard,
+        recovery: RecoveryCheck,
         pepper: Pepper,
         revocations: SessionRevocations,
         clock: Clock,
@@ -68,24 +70,52 @@ class Deletion:
         self._accounts = accounts
         self._codes = codes
         self._pins = pins
+        self._recovery = recovery
         self._pepper = pepper
         self._revocations = revocations
         self._clock = clock
 
-    async def delete(self, caller: Caller, challenge_id: UUID, otp: str, pin: str | None) -> None:
-        """Delete the account: its tokens and sockets end within a second. Raises InvalidPin, PinLocked, InvalidOtp, InvalidToken.
+    async def delete(self, caller: Caller, proof: CodeProof | RecoveryProof | None, pin: str | None) -> None:
+        """Delete the account: its tokens and sockets end within a second.
 
-        The PIN is checked first: a wrong PIN leaves the code valid.
+        An account with a number needs the PIN if one is set, and a one-time code or the recovery code. One without a number needs the recovery code or the
+        PIN. The PIN is checked first: a wrong PIN leaves the code valid.
+
+        Raises InvalidPin, PinLocked, InvalidOtp, InvalidRecoveryCode, InvalidRequest, InvalidToken, RateLimited, Unavailable.
         """
         try:
             account = await self._accounts.load(caller.user_id)
-            await self._pins.require(caller, pin)
             sealed = account.phone_sealed
-            await self._codes.redeem(challenge_id, Purpose.DELETE_ACCOUNT, otp, phone_sealed=sealed)
-            ended = await self._store.delete(caller.user_id, self._hashes(sealed), self._clock.now())
+            if sealed is None:
+                await self._check_without_number(caller, proof, pin)
+            else:
+                await self._check_with_number(caller, proof, pin, sealed)
+            hashes = () if sealed is None else self._hashes(sealed)
+            ended = await self._store.delete(caller.user_id, hashes, self._clock.now())
         except NotFound:
             raise InvalidToken from None
         await self._revocations.announce(ended)
+
+    async def _check_with_number(
+        self, caller: Caller, proof: CodeProof | RecoveryProof | None, pin: str | None, sealed: bytes
+    ) -> None:
+        await self._pins.require(caller, pin)
+        if proof is None:
+            raise missing_code_error()
+        if isinstance(proof, RecoveryProof):
+            await self._recovery.check(caller, proof.code)
+        else:
+            await self._codes.redeem(proof.challenge_id, Purpose.DELETE_ACCOUNT, proof.otp, phone_sealed=sealed)
+
+    async def _check_without_number(
+        self, caller: Caller, proof: CodeProof | RecoveryProof | None, pin: str | None
+    ) -> None:
+        if isinstance(proof, CodeProof) or (proof is None and pin is None):
+            raise no_number_error()
+        if pin is not None:
+            await self._pins.prove_own(caller, pin)
+        if proof is not None:
+            await self._recovery.check(caller, proof.code)
 
     async def erase(self, limit: int) -> int:
         """Erase remaining rows of deleted accounts, for the sweeper; returns how many were deleted."""

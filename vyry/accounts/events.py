@@ -15,6 +15,8 @@ KEEP_EVENTS: Final = timedelta(days=180)
 EventName: TypeAlias = Literal[
     "signedUp",
     "registrationLocked",
+    "recovered",
+    "recoveryCodeChanged",
     "tokenReused",
     "deviceLinked",
     "deviceIdle",

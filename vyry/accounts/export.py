@@ -65,10 +65,11 @@ class Exports:
         await self._archive.record_export(caller, now)
         return Export(now, self._pages(caller.user_id, account.phone_sealed), [(EXPORT.name, grant)])
 
-    async def _pages(self, user_id: UserId, sealed: bytes) -> AsyncIterator[Page]:
-        number = self._pepper.unseal(sealed)
-        async for page in self._archive.pages(user_id, self._pepper.hide(number).hashes.values()):
+    async def _pages(self, user_id: UserId, sealed: bytes | None) -> AsyncIterator[Page]:
+        number = None if sealed is None else self._pepper.unseal(sealed)
+        hashes = () if number is None else self._pepper.hide(number).hashes.values()
+        async for page in self._archive.pages(user_id, hashes):
             if page.section == "account":
-                yield Page(page.section, [{**row, "phone_number": number.e164} for row in page.rows])
+                yield Page(page.section, [{**row, "phone_number": number and number.e164} for row in page.rows])
             else:
                 yield page

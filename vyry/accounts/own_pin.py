@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.otp import OneTimeCodes, Purpose
 from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import Guesser, NewPin, Pins, PinStore
 from vyry.accounts.pin_rules import check_new_pin
+from vyry.accounts.proofs import CodeProof, RecoveryCheck, RecoveryProof, missing_code_error, no_number_error
 from vyry.clock import Clock
 from vyry.errors import InvalidPin, InvalidToken, NotFound
 
@@ -34,11 +34,10 @@ class PinUpdate:
 
 @dataclass(frozen=True, slots=True)
 class PinReset:
-    """A new PIN in place of a forgotten one, with a one-time code sent to the account's number as proof."""
+    """A new PIN in place of a forgotten one, with the proof: a one-time code sent to the account's number, or the recovery code."""
 
-    challenge_id: UUID
-    otp: str
     pin: str
+    proof: CodeProof | RecoveryProof | None
 
 
 class OwnPin:
@@ -51,6 +50,7 @@ class OwnPin:
         store: PinStore,
         accounts: AccountStore,
         codes: OneTimeCodes,
+        recovery: RecoveryCheck,
         pepper: Pepper,
         clock: Clock,
     ) -> None:
@@ -58,6 +58,7 @@ class OwnPin:
         self._store = store
         self._accounts = accounts
         self._codes = codes
+        self._recovery = recovery
         self._pepper = pepper
         self._clock = clock
 
@@ -76,8 +77,7 @@ class OwnPin:
 
     async def verify(self, caller: Caller, pin: str) -> None:
         """Return if this is the PIN. Raises InvalidPin (also without a PIN), PinLocked, RateLimited, Unavailable."""
-        if await self._pins.prove(Guesser.from_caller(caller), pin) is None:
-            raise InvalidPin(self._pins.tries.limit)
+        await self._pins.prove_own(caller, pin)
 
     async def set(self, caller: Caller, update: PinUpdate) -> PinStatus:
         """Set a first PIN, or change the current one, which costs a try. Raises InvalidRequest, InvalidPin, PinLocked, RateLimited, Unavailable."""
@@ -98,11 +98,11 @@ class OwnPin:
         return await self.status(caller)
 
     async def reset(self, caller: Caller, reset: PinReset) -> PinStatus:
-        """Set a PIN with a one-time code sent to the account's number, and unlock it. Raises InvalidRequest, InvalidOtp, RateLimited, Unavailable."""
+        """Set a PIN with a proof, and unlock it. Raises InvalidRequest, InvalidOtp, InvalidRecoveryCode, RateLimited, Unavailable."""
         sealed = await self._check(caller, reset.pin, "newPin")
         # The slot is acquired first: a 503 does not consume the code.
         async with self._pins.hasher.acquire_slot(Guesser.from_caller(caller)) as slot:
-            _ = await self._codes.redeem(reset.challenge_id, Purpose.PIN_RESET, reset.otp, phone_sealed=sealed)
+            await self._check_proof(caller, reset.proof, sealed)
             verifier = await self._pins.make_verifier(slot, caller.user_id, reset.pin)
         await self._store.reset(NewPin(Guesser.from_caller(caller), self._clock.now(), verifier))
         return await self.status(caller)
@@ -114,11 +114,22 @@ class OwnPin:
             raise InvalidPin(await self._pins.tries_left(caller.user_id))
         return await self.status(caller)
 
-    async def _check(self, caller: Caller, pin: str, field: str) -> bytes:
-        """Check a new PIN against the rules, and return the account's sealed number. Raises InvalidRequest, InvalidToken."""
+    async def _check_proof(self, caller: Caller, proof: CodeProof | RecoveryProof | None, sealed: bytes | None) -> None:
+        if proof is None:
+            raise no_number_error() if sealed is None else missing_code_error()
+        if isinstance(proof, RecoveryProof):
+            await self._recovery.check(caller, proof.code)
+        elif sealed is None:
+            raise no_number_error()
+        else:
+            _ = await self._codes.redeem(proof.challenge_id, Purpose.PIN_RESET, proof.otp, phone_sealed=sealed)
+
+    async def _check(self, caller: Caller, pin: str, field: str) -> bytes | None:
+        """Check a new PIN against the rules, and return the account's sealed number (None: it has none). Raises InvalidRequest, InvalidToken."""
         try:
             account = await self._accounts.load(caller.user_id)
         except NotFound:
             raise InvalidToken from None
-        check_new_pin(pin, self._pepper.unseal(account.phone_sealed).e164, field)
+        number = None if account.phone_sealed is None else self._pepper.unseal(account.phone_sealed).e164
+        check_new_pin(pin, number, field)
         return account.phone_sealed

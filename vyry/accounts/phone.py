@@ -145,6 +145,11 @@ class Pepper:
         """A keyed hash of 32 bytes for the use `label`, under the current pepper or `pepper_id`."""
         return self._secret(pepper_id).mac(label, message)
 
+    def keyed_hashes(self, label: bytes, message: bytes) -> Mapping[int, bytes]:
+        """The same under every pepper, by pepper id, for look-ups."""
+        self._secret(None)
+        return {pepper_id: secret.mac(label, message) for pepper_id, secret in self._keys.items()}
+
     def _secret(self, pepper_id: int | None) -> _Secret:
         found = self._keys.get(self._in_use if pepper_id is None else pepper_id)
         if found is None:

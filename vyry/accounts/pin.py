@@ -219,8 +219,16 @@ class PinGuard(Protocol):
         ...
 
 
+class OwnPinGuard(PinGuard, Protocol):
+    """Requires the PIN where it is the proof itself."""
+
+    async def prove_own(self, caller: Caller, pin: str) -> None:
+        """Return if this is the PIN of the caller's account. Raises InvalidPin (also without a PIN), PinLocked, RateLimited, Unavailable."""
+        ...
+
+
 class Pins:
-    """Verifies PINs; the PinGuard of the node."""
+    """Verifies PINs; the OwnPinGuard of the node."""
 
     def __init__(self, store: PinStore, hasher: PinHasher, pepper: Pepper, clock: Clock, tries: PinTryLimit) -> None:
         self._store = store
@@ -238,6 +246,11 @@ class Pins:
         if record is not None:
             self.check_not_locked(record)
             raise InvalidPin(self.record_tries_left(record))
+
+    async def prove_own(self, caller: Caller, pin: str) -> None:
+        """See OwnPinGuard."""
+        if await self.prove(Guesser.from_caller(caller), pin) is None:
+            raise InvalidPin(self.tries.limit)
 
     async def prove(self, guesser: Guesser, pin: str) -> Verifier | None:
         """Verify a PIN and return its verifier; None: the account has no PIN (this takes as long). Raises InvalidPin, PinLocked, RateLimited, Unavailable."""

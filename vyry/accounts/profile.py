@@ -34,7 +34,7 @@ class OwnAccount:
     """The account, its masked number, and all settings with defaults filled in."""
 
     account: Account
-    phone_number: str
+    phone_number: str | None
     settings: Mapping[str, object]
 
 
@@ -70,5 +70,5 @@ class Accounts:
         return self._own(account)
 
     def _own(self, account: Account) -> OwnAccount:
-        number = self._pepper.unseal(account.phone_sealed)
-        return OwnAccount(account, number.masked, {**DEFAULT_SETTINGS, **account.settings})
+        number = None if account.phone_sealed is None else self._pepper.unseal(account.phone_sealed).masked
+        return OwnAccount(account, number, {**DEFAULT_SETTINGS, **account.settings})

@@ -49,14 +49,17 @@ class StoredUnlockToken:
 
     hash: str
     expires_at: datetime
+    #: The hash of the recovery code that passed before; None: a one-time code did.
+    recovery_hash: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UnlockTarget:
-    """The account of an unlock token, and whether its lock is still on."""
+    """The account of an unlock token, whether its lock is still on, and the hash of the recovery code that passed before (None: a one-time code did)."""
 
     account_id: UUID
     is_locked: bool
+    recovery_hash: str | None = None
 
 
 class UnlockTokenStore(Protocol):

@@ -7,6 +7,7 @@ from vyry import limits
 from vyry.accounts.account import AccountStore, Caller
 from vyry.accounts.otp import OneTimeCodes
 from vyry.accounts.pin import Pins
+from vyry.accounts.signup_invitations import SignupInvitations
 from vyry.accounts.usernames import Usernames
 from vyry.kernel.ids import UserId
 from vyry.limits import Grant, Quota, QuotaReader, network_key, network_prefix, unused_grants
@@ -16,6 +17,7 @@ from vyry.local_limits import BucketLimiter
 #: Counted in the database, by the count of open sockets, or with a subject that is no account.
 _COUNTED_ELSEWHERE: Final = (
     *(limits.OTP_NUMBER, limits.OTP_TOTAL, limits.OTP_NETWORK, limits.OTP_GUESSES, limits.PIN_TRIES, limits.USERNAMES),
+    *(limits.RECOVERY_TRIES, limits.RECOVERY_NETWORK, limits.MEMBER_INVITES),
     *(limits.CLAIM_TARGET, limits.FRAMES, limits.SOCKETS_ACCOUNT, limits.SOCKETS_ADDRESS),
 )
 #: The quotas that all nodes share; counted by account, unless `_read_shared` has another subject.
@@ -39,6 +41,7 @@ class RemainingQuotas:
         *,
         accounts: AccountStore,
         usernames: Usernames,
+        invitations: SignupInvitations,
         codes: OneTimeCodes,
         pins: Pins,
         shared: QuotaReader,
@@ -48,6 +51,7 @@ class RemainingQuotas:
         self._quotas = quotas
         self._accounts = accounts
         self._usernames = usernames
+        self._invitations = invitations
         self._codes = codes
         self._pins = pins
         self._shared = shared
@@ -66,6 +70,7 @@ class RemainingQuotas:
         left = await self._pins.tries_left(caller.user_id)
         found[limits.PIN_TRIES.name] = (Grant(tries.limit, left, 0, tries.seconds),)
         found[limits.USERNAMES.name] = (await self._usernames.remaining(caller.user_id),)
+        found[limits.MEMBER_INVITES.name] = (await self._invitations.remaining(caller.user_id),)
         for name, grant in await self._sockets.remaining(caller.user_id, address):
             found[name] = (grant,)
         return [(name, grant) for name, grants in found.items() for grant in grants]
@@ -75,6 +80,7 @@ class RemainingQuotas:
         device = str(caller.device)
         subjects = {
             limits.LINK_SESSIONS.name: network_key(address),
+            limits.JOIN.name: network_key(address),
             limits.SIGNAL.name: device,
             limits.DEVICE_REQUESTS.name: device,
         }
@@ -96,5 +102,7 @@ class RemainingQuotas:
 
     async def _read_codes(self, caller: Caller, address: str) -> dict[str, tuple[Grant, ...]]:
         account = await self._accounts.load(caller.user_id)
+        if account.phone_sealed is None:
+            return {}
         left = await self._codes.remaining(account.phone_sealed, network_prefix(address))
         return {name: grants for name, grants in left.items() if grants}

@@ -6,7 +6,7 @@ It is verified before anything is counted or looked up. If the registration lock
 
 import secrets
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, Protocol
 from uuid import UUID
@@ -16,10 +16,11 @@ from vyry.accounts.device_status import SessionRevocations
 from vyry.accounts.otp import Channel, OneTimeCodes, Purpose, SentCode
 from vyry.accounts.phone import HiddenNumber, PhoneNumber, read_number
 from vyry.accounts.pin import Guesser, Pins
+from vyry.accounts.recovery_codes import new_recovery_code
 from vyry.accounts.registration_lock import TOKEN_LIFETIME, RegistrationLocked, StoredUnlockToken, UnlockTokenStore
 from vyry.accounts.tokens import RefreshToken, TokenPair, Tokens, hash_token
 from vyry.clock import Clock
-from vyry.errors import InvalidRequest, InvalidToken
+from vyry.errors import Forbidden, InvalidRequest, InvalidToken
 from vyry.kernel.ids import DeviceId, MailboxId, UserId, new_id
 from vyry.limits import network_prefix
 
@@ -83,6 +84,8 @@ class NewSession:
     device_id: DeviceId
     is_new_user: bool
     requires_profile_setup: bool
+    #: A new recovery code, of a sign-up that has one.
+    recovery_code: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +115,11 @@ class Signup:
     async def sign_up(self, number: HiddenNumber, name: str, platform: Platform) -> NewSession | PinChallenge:
         """Create a new primary device and end all others of the account, unless its lock is on. Raises Forbidden, Unavailable."""
         refresh, now = self._tokens.new_refresh_token(), self._tokens.clock.now()
-        device = _device(refresh, name, platform)
+        device = new_device(refresh, name, platform)
         try:
             made = await self._accounts.sign_up(number, device, now, confirmed=self._tokens.clock.confirmed_now())
         except RegistrationLocked as lock:
-            token = secrets.token_urlsafe(32)
-            await self._locks.save_token(
-                lock.account_id, StoredUnlockToken(hash_token(token), now + TOKEN_LIFETIME), now
-            )
-            return PinChallenge(token)
+            return await save_challenge(self._locks, lock.account_id, now)
         return await self._open_session(made, device, refresh)
 
     async def unlock(self, token: str, pin: str, name: str, platform: Platform) -> NewSession:
@@ -136,18 +135,48 @@ class Signup:
         # If the lock is no longer on, the PIN is not needed.
         proven = await self._pins.prove(Guesser(pending.account_id), pin) if pending.is_locked else None
         refresh = self._tokens.new_refresh_token()
-        device = _device(refresh, name, platform)
+        device = new_device(refresh, name, platform)
         verifier = None if proven is None else proven.text
-        made = await self._accounts.unlock(token_hash, verifier, device, clock.now(), confirmed=clock.confirmed_now())
-        return await self._open_session(made, device, refresh)
+        fresh = None if pending.recovery_hash is None else new_recovery_code()
+        made = await self._accounts.unlock(
+            token_hash,
+            verifier,
+            device,
+            clock.now(),
+            confirmed=clock.confirmed_now(),
+            fresh_recovery=None if fresh is None else fresh.hash,
+        )
+        return await self._open_session(made, device, refresh, None if fresh is None else fresh.text)
 
-    async def _open_session(self, made: SignupResult, device: NewDevice, refresh: RefreshToken) -> NewSession:
+    async def _open_session(
+        self, made: SignupResult, device: NewDevice, refresh: RefreshToken, recovery_code: str | None = None
+    ) -> NewSession:
         await self._revocations.announce(made.ended_devices)
-        pair = self._tokens.issue_pair(made.user_id, device.device, FIRST_GENERATION, refresh.text, refresh.expires_at)
-        return NewSession(pair, made.user_id, made.device_id, made.is_new_user, not made.has_display_name)
+        return open_session(self._tokens, made, device, refresh, recovery_code=recovery_code)
 
 
-def _device(refresh: RefreshToken, name: str, platform: Platform) -> NewDevice:
+def open_session(
+    tokens: Tokens, made: SignupResult, device: NewDevice, refresh: RefreshToken, *, recovery_code: str | None = None
+) -> NewSession:
+    """The session of a device that has just been installed."""
+    pair = tokens.issue_pair(made.user_id, device.device, FIRST_GENERATION, refresh.text, refresh.expires_at)
+    return NewSession(
+        pair, made.user_id, made.device_id, made.is_new_user, not made.has_display_name, recovery_code=recovery_code
+    )
+
+
+async def save_challenge(
+    locks: UnlockTokenStore, account_id: UUID, now: datetime, *, recovery_hash: str | None = None
+) -> PinChallenge:
+    """Ask for the PIN: save a new unlock token. `recovery_hash`: the hash of the recovery code that passed before. Raises Unavailable."""
+    token = secrets.token_urlsafe(32)
+    stored = StoredUnlockToken(hash_token(token), now + TOKEN_LIFETIME, recovery_hash)
+    await locks.save_token(account_id, stored, now)
+    return PinChallenge(token)
+
+
+def new_device(refresh: RefreshToken, name: str, platform: Platform) -> NewDevice:
+    """A device about to be installed."""
     return NewDevice(
         new_id(),
         MailboxId(new_id()),
@@ -170,16 +199,20 @@ class RequestOrigin:
 class Registration:
     """Requests and redeems sign-up codes."""
 
-    def __init__(self, codes: OneTimeCodes, signup_guard: SignupGuard, signup: Signup) -> None:
+    def __init__(self, codes: OneTimeCodes, signup_guard: SignupGuard, signup: Signup, *, is_open: bool = True) -> None:
         self._codes = codes
         self._signup_guard = signup_guard
         self._signup = signup
+        #: Whether the node signs up by number (VYRY_SIGN_UP).
+        self._is_open = is_open
 
     async def request_otp(
         self, phone_number: str, purpose: Purpose, channel: Channel, origin: RequestOrigin
     ) -> SentCode:
-        """Send a code, whether or not the number has an account. Raises InvalidRequest, RateLimited, Unavailable."""
+        """Send a code, whether or not the number has an account. Raises Forbidden, InvalidRequest, RateLimited, Unavailable."""
         number = read_number(phone_number)
+        if purpose is Purpose.LOGIN:
+            self._check_open()
         await self._signup_guard.check_proof(origin.proof, number, origin.address)
         return await self._codes.send(number, purpose, channel, network_prefix(origin.address))
 
@@ -187,9 +220,14 @@ class Registration:
         self, challenge_id: UUID, otp: str, name: str, platform: Platform
     ) -> NewSession | PinChallenge:
         """Sign up with a code, which ends all other devices of the account; returns a PinChallenge if the registration lock is on. Raises InvalidOtp, Forbidden, Unavailable."""
+        self._check_open()
         guess = await self._codes.redeem(challenge_id, Purpose.LOGIN, otp)
         return await self._signup.sign_up(self._codes.reseal(guess.phone_sealed), name, platform)
 
     async def unlock(self, token: str, pin: str, name: str, platform: Platform) -> NewSession:
         """Complete a sign-up at the registration lock with the PIN. Raises InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden, Unavailable."""
         return await self._signup.unlock(token, pin, name, platform)
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise Forbidden("This node signs no one up by phone number.")

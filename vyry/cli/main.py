@@ -51,6 +51,7 @@ COMMANDS = {
         "restored:restored",
         "Delete all one-time prekeys after a database backup was restored.",
     ),
+    "invite": ("invite:app", "Invite people to this node, without a phone number."),
     "user": ("user:app", "Show, suspend, resume or delete an account, or revoke its devices. Every action is logged."),
     "mailbox": ("mailbox:app", "Explain the mailbox of a device, drop entries of it, or release what waits in it."),
     "push": ("push:app", "Explain the pushes of a device, or send it a test push."),

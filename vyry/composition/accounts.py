@@ -5,22 +5,28 @@ from datetime import timedelta
 from vyry.accounts.deletion import Deletion
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
+from vyry.accounts.joining import Joining
 from vyry.accounts.own_pin import OwnPin
+from vyry.accounts.recovery import Recovery
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import NoGuard, ProofOfWork, Registration, Signup, SignupGuard
+from vyry.accounts.signup_invitations import SignupInvitations
 from vyry.accounts.usernames import Usernames
 from vyry.composition.shared import SharedServices
 from vyry.delivery.webhook_signing import webhook_key
 from vyry.delivery.webhook_signup_guard import WebhookSignupGuard
 from vyry.in_process.tickets import InProcessTickets
-from vyry.limits import USERNAMES
+from vyry.limits import MEMBER_INVITES, RECOVERY_NETWORK, RECOVERY_TRIES, USERNAMES
 from vyry.redis.tickets import RedisTickets
 from vyry.signals.socket_quotas import ConnectionSlots
 from vyry.storage.account_deletion import TortoiseDeletion
 from vyry.storage.account_export import TortoiseExportSource
 from vyry.storage.idle_devices import TortoiseIdleDevices
+from vyry.storage.joining import TortoiseJoining
 from vyry.storage.pins import TortoiseUnlockTokens
+from vyry.storage.recovery import TortoiseRecovery
+from vyry.storage.signup_invitations import TortoiseSignupInvitations
 
 
 def build_deletion(shared: SharedServices) -> Deletion:
@@ -30,6 +36,7 @@ def build_deletion(shared: SharedServices) -> Deletion:
         accounts=shared.stores.accounts,
         codes=shared.one_time_codes,
         pins=shared.pins,
+        recovery=build_recovery(shared),
         pepper=shared.pepper,
         revocations=shared.revocations,
         clock=shared.clock,
@@ -59,6 +66,7 @@ def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionS
         shared.quotas,
         accounts=shared.stores.accounts,
         usernames=build_usernames(shared),
+        invitations=build_signup_invitations(shared),
         codes=shared.one_time_codes,
         pins=shared.pins,
         shared=shared.limiter,
@@ -70,7 +78,41 @@ def build_remaining_quotas(shared: SharedServices, connection_slots: ConnectionS
 def build_registration(shared: SharedServices) -> Registration:
     """Sign-up and sign-in."""
     arrivals = Signup(shared.stores.accounts, TortoiseUnlockTokens(), shared.pins, shared.tokens, shared.revocations)
-    return Registration(shared.one_time_codes, _signup_guard(shared), arrivals)
+    ways = shared.settings.sign_up
+    return Registration(shared.one_time_codes, _signup_guard(shared), arrivals, is_open="number" in ways)
+
+
+def build_joining(shared: SharedServices) -> Joining:
+    """Accounts by invitation."""
+    return Joining(
+        TortoiseJoining(),
+        ways=shared.settings.sign_up,
+        names=build_usernames(shared),
+        tokens=shared.tokens,
+        revocations=shared.revocations,
+        pepper=shared.pepper,
+        limiter=shared.limiter,
+    )
+
+
+def build_recovery(shared: SharedServices) -> Recovery:
+    """Recovery codes."""
+    return Recovery(
+        TortoiseRecovery(),
+        locks=TortoiseUnlockTokens(),
+        pins=shared.pins,
+        tokens=shared.tokens,
+        revocations=shared.revocations,
+        pepper=shared.pepper,
+        per_name=shared.quotas[RECOVERY_TRIES.name],
+        per_network=shared.quotas[RECOVERY_NETWORK.name] if shared.has_limits else None,
+    )
+
+
+def build_signup_invitations(shared: SharedServices) -> SignupInvitations:
+    """The invitations of members."""
+    quota = shared.quotas[MEMBER_INVITES.name]
+    return SignupInvitations(TortoiseSignupInvitations(), shared.pepper, shared.clock, quota)
 
 
 def build_own_pin(shared: SharedServices) -> OwnPin:
@@ -80,6 +122,7 @@ def build_own_pin(shared: SharedServices) -> OwnPin:
         store=shared.stores.pins,
         accounts=shared.stores.accounts,
         codes=shared.one_time_codes,
+        recovery=build_recovery(shared),
         pepper=shared.pepper,
         clock=shared.clock,
     )

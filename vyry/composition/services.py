@@ -15,23 +15,29 @@ from vyry.accounts.device_status import RevocationWatcher
 from vyry.accounts.events import AccountEvents
 from vyry.accounts.export import Exports
 from vyry.accounts.idle_devices import IdleDevices
+from vyry.accounts.joining import Joining
 from vyry.accounts.own_devices import OwnDevices
 from vyry.accounts.own_pin import OwnPin
 from vyry.accounts.pin import Pins
 from vyry.accounts.profile import Accounts
+from vyry.accounts.recovery import Recovery
 from vyry.accounts.remaining_quotas import RemainingQuotas
 from vyry.accounts.sessions import Sessions
 from vyry.accounts.signup import Registration
+from vyry.accounts.signup_invitations import SignupInvitations
 from vyry.clock import CheckedClock, Clock
 from vyry.clock_monitor import ClockMonitor
 from vyry.composition.accounts import (
     build_deletion,
     build_exports,
     build_idle_devices,
+    build_joining,
     build_own_pin,
+    build_recovery,
     build_registration,
     build_remaining_quotas,
     build_sessions,
+    build_signup_invitations,
     build_usernames,
 )
 from vyry.composition.features import (
@@ -95,6 +101,9 @@ class Services:
 
     clock_monitor: ClockMonitor
     registration: Registration
+    joining: Joining
+    recovery: Recovery
+    signup_invitations: SignupInvitations
     sessions: Sessions
     revocation_watcher: RevocationWatcher
     accounts: Accounts
@@ -219,6 +228,9 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
     return Services(
         clock_monitor=ClockMonitor(shared.clock, TortoiseClock()),
         registration=build_registration(shared),
+        joining=build_joining(shared),
+        recovery=build_recovery(shared),
+        signup_invitations=build_signup_invitations(shared),
         sessions=build_sessions(shared),
         revocation_watcher=RevocationWatcher(shared.stores.sessions, shared.device_statuses),
         accounts=Accounts(shared.stores.accounts, shared.pepper, shared.cache_invalidation, build_usernames(shared)),

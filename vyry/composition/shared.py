@@ -25,7 +25,7 @@ from vyry.in_process.pin_hasher import ArgonPinHasher
 from vyry.in_process.presence import InProcessPresence
 from vyry.in_process.routing import InProcessNotifier, InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
-from vyry.limits import Quota, QuotaWindow, Unlimited, apply_overrides
+from vyry.limits import MEMBER_INVITES, Quota, QuotaWindow, Unlimited, apply_overrides
 from vyry.local_limits import BucketLimiter
 from vyry.mail.depositing import Depositor
 from vyry.mail.notices import NoticePoster
@@ -121,7 +121,7 @@ class SharedServices:
 def build_shared_services(settings: Settings, infrastructure: Infrastructure, clock: CheckedClock) -> SharedServices:
     """Build what most services of this process depend on."""
     stores, mail_store, notifier = Stores(), infrastructure.mail_store, infrastructure.notifier
-    quotas = apply_overrides(settings.limit_overrides)
+    quotas = _quotas(settings)
     buckets = BucketLimiter(quotas, is_on=settings.limits == "on")
     peppers = read_peppers(settings.pepper.get_secret_value())
     pepper = Pepper(peppers, min(peppers))
@@ -186,6 +186,13 @@ def build_infrastructure(settings: Settings, mail_store: MailStore, redis: Redis
         workers=WorkerInProcess() if url is None else WorkerWatch(count_live_workers, mail_store.upkeep),
         slots=None if redis is None else RedisConnectionSlots(redis, limit_keys(settings)),
     )
+
+
+def _quotas(settings: Settings) -> Mapping[str, Quota]:
+    quotas = apply_overrides(settings.limit_overrides)
+    (window,) = MEMBER_INVITES.windows
+    invites = replace(MEMBER_INVITES, windows=(replace(window, limit=settings.member_invites),))
+    return {**quotas, invites.name: invites}
 
 
 def _tokens(settings: Settings, clock: Clock) -> Tokens:

@@ -70,6 +70,11 @@ class PushTargets:
         self._vapid_key = vapid_key
         self._endpoint_policy = endpoint_policy
 
+    @property
+    def public_key(self) -> bytes | None:
+        """The public key of the node, or None."""
+        return self._vapid_key
+
     def vapid_key(self) -> bytes:
         """The public key that a browser binds its subscription to. Raises NotFound if the node has none: then it cannot send Web Push."""
         if self._vapid_key is None:

@@ -117,7 +117,7 @@ async def load_account(user_id: UserId, pepper: Pepper | None, act: OperatorActi
         user_id,
         row["username"],
         row["display_name"],
-        pepper.unseal(row["phone_sealed"]) if pepper else None,
+        pepper.unseal(row["phone_sealed"]) if pepper and row["phone_sealed"] else None,
         to_datetime(row["created_at"]),
         to_optional_datetime(row["suspended_at"]),
         bool(row["has_pin"]),
@@ -185,7 +185,7 @@ async def delete_account_as_operator(user_id: UserId, pepper: Pepper | None, act
     """Delete the account as its owner would. Raises NotFound."""
     async with transaction() as tx:
         sealed = await _lock_account(tx, user_id)
-        hashes: Collection[str] = pepper.hide(pepper.unseal(sealed)).hashes.values() if pepper else ()
+        hashes: Collection[str] = pepper.hide(pepper.unseal(sealed)).hashes.values() if pepper and sealed else ()
         await delete_account(tx, user_id, hashes, act.at)
         await record_action(tx, act)
 
@@ -196,7 +196,7 @@ async def _record_action(tx: BaseDBAsyncClient, user_id: UserId, name: EventName
 
 
 async def _lock_account(tx: BaseDBAsyncClient, user_id: UserId) -> bytes:
-    """Lock the account; returns its sealed phone number. Raises NotFound."""
+    """Lock the account; returns its sealed phone number, empty if it has none. Raises NotFound."""
     account = await lock_account(tx, user_id)
     if account is None:
         raise NotFound

@@ -20,15 +20,21 @@ from vyry.storage.raw_sql import fetch, to_uuid
 _BATCH: Final = 500
 _PAGE: Final = f"""
     SELECT id, phone_sealed, pepper_id FROM account
-    WHERE id > $1 AND pepper_id <> $2 AND deleted_at IS NULL ORDER BY id LIMIT {_BATCH:d}"""
+    WHERE id > $1 AND pepper_id <> $2 AND deleted_at IS NULL AND length(phone_sealed) > 0 ORDER BY id LIMIT {_BATCH:d}"""
 #: A sign-up may have rehashed the number meanwhile: then no row matches.
 _MOVE: Final = "UPDATE account SET phone_hash = $1, phone_sealed = $2, pepper_id = $3 WHERE id = $4 AND pepper_id = $5 RETURNING id"
-_OLDER: Final = "SELECT count(*) AS n FROM account WHERE pepper_id <> $1 AND deleted_at IS NULL"
+#: Accounts without a number use no pepper.
+_OLDER: Final = (
+    "SELECT count(*) AS n FROM account WHERE pepper_id <> $1 AND deleted_at IS NULL AND length(phone_sealed) > 0"
+)
 _FORGET: Final = """
     DELETE FROM pepper WHERE id = $1 AND EXISTS (SELECT 1 FROM pepper newer WHERE newer.id > $1 AND newer.used_from < $2) RETURNING id"""
 _IN_USE_CHECKS: Final = {
-    "accounts still use it: run `vyry rotate-pepper` to completion.": "SELECT count(*) AS n FROM account WHERE pepper_id = $1 AND deleted_at IS NULL",
+    "accounts still use it: run `vyry rotate-pepper` to completion.": "SELECT count(*) AS n FROM account WHERE pepper_id = $1 AND deleted_at IS NULL AND length(phone_sealed) > 0",
     "PINs still use it: each is hashed with the new pepper when its owner enters it next.": "SELECT count(*) AS n FROM account_pin WHERE pepper_id = $1",
+    "invitations to sign up still use it: revoke them (`vyry invite list`, `vyry invite revoke ID`), or wait until they have expired.": (
+        "SELECT count(*) AS n FROM signup_invitation WHERE pepper_id = $1 AND revoked_at IS NULL AND uses < max_uses AND expires_at > $2"
+    ),
 }
 
 
@@ -92,7 +98,8 @@ async def retire_pepper(pepper_id: int, before: datetime, act: OperatorAction) -
     async with transaction() as tx:
         gone = await fetch(tx, _FORGET, pepper_id, before)
         for what, count in _IN_USE_CHECKS.items():
-            if needed := (await fetch(tx, count, pepper_id))[0]["n"]:
+            values = (pepper_id, act.at) if "$2" in count else (pepper_id,)
+            if needed := (await fetch(tx, count, *values))[0]["n"]:
                 raise PepperInUse(f"{needed} {what}")
         if not gone:
             raise PepperInUse("it is in use, it is unknown, or its successor has been in use for less than an hour.")

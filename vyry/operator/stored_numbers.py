@@ -16,7 +16,7 @@ from vyry.storage.raw_sql import fetch, to_uuid
 
 
 _BATCH: Final = 2_000
-_PAGE: Final = f"SELECT id, phone_sealed FROM account WHERE id > $1 AND deleted_at IS NULL ORDER BY id LIMIT {_BATCH:d}"
+_PAGE: Final = f"SELECT id, phone_sealed FROM account WHERE id > $1 AND deleted_at IS NULL AND length(phone_sealed) > 0 ORDER BY id LIMIT {_BATCH:d}"
 _BY_HASHES: Final = "SELECT id FROM account WHERE phone_hash = ANY($1) AND deleted_at IS NULL"
 #: A sign-up may have created the other account meanwhile: then no row matches, and the next scan finds a duplicate.
 _STORE: Final = """

@@ -30,6 +30,7 @@ from vyry.settings.monitoring import MonitoringSettings, monitoring_conflicts
 from vyry.settings.push import PushSettings, push_conflicts, unsafe_push_settings
 from vyry.settings.secret_files import JWT_FILE, create_secret, folder_problems, lost_secret_problems
 from vyry.settings.serving import ServingSettings, serving_conflicts
+from vyry.settings.sign_up import SignUpSettings, sign_up_conflicts
 from vyry.settings.types import (
     MIN_SECRET,
     Origin,
@@ -94,6 +95,7 @@ class SettingsError(ConfigurationError):
 
 class Settings(
     CallSettings,
+    SignUpSettings,
     CodeSettings,
     AttachmentSettings,
     PushSettings,
@@ -306,6 +308,7 @@ def _format_problem(field: str, kind: str, problem: str) -> str:
 def _conflicts(settings: Settings, role: Role) -> Iterator[str]:
     if role in (Role.WEB, Role.WORKER) and settings.database_url.get_secret_value().startswith("sqlite"):
         yield f"DATABASE_URL is SQLite, which serves one process: give `vyry {role.value}` PostgreSQL, or run `vyry start`."
+    yield from sign_up_conflicts(settings.limit_overrides)
     yield from code_conflicts(settings)
     yield from attachment_conflicts(settings)
     yield from call_conflicts(settings)

@@ -44,6 +44,9 @@ _FORGET_NUMBER: Final = (
 _FORGET_ACCOUNT: Final = (
     "DELETE FROM account_pin WHERE account_id = $1",
     "DELETE FROM registration WHERE account_id = $1",
+    "DELETE FROM recovery_code WHERE account_id = $1",
+    "DELETE FROM signup_attempt WHERE account_id = $1",
+    "DELETE FROM signup_invitation WHERE account_id = $1",
     "DELETE FROM link WHERE account_id = $1",
     "DELETE FROM friend WHERE account_id = $1 OR friend_id = $1",
     "DELETE FROM friend_request WHERE account_id = $1 OR to_id = $1",

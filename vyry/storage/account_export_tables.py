@@ -39,6 +39,7 @@ from vyry.storage.models import (
     RefreshTokenRow,
     UnlockTokenRow,
 )
+from vyry.storage.sign_up_models import RecoveryCodeRow, SignupAttemptRow, SignupInvitationRow
 
 
 OwnerColumn = Literal["id", "account_id", "to_id", "mailbox", "device", "phone_hash"]
@@ -127,6 +128,15 @@ EXPORT_TABLES: Final = (
         {"id": "link_id"},
     ),
     ExportTable("registrations", UnlockTokenRow, "account_id", ("expires_at",)),
+    ExportTable("recovery_code", RecoveryCodeRow, "account_id", ("created_at",)),
+    ExportTable("signup_attempts", SignupAttemptRow, "account_id", ("expires_at",)),
+    ExportTable(
+        "signup_invitations",
+        SignupInvitationRow,
+        "account_id",
+        ("id", "label", "max_uses", "uses", "created_at", "expires_at", "revoked_at"),
+        {"id": "invitation_id"},
+    ),
     ExportTable(
         "codes",
         OtpChallengeRow,
@@ -179,6 +189,7 @@ EXPORTED_ELSEWHERE: Final[Mapping[str, str]] = {
     "fate": "of posts of others exported under receipts, of own posts under posts",
     "call": "a signal between nodes, gone within minutes",
     "operator_act": "the operator's log; what concerns the account is under events",
+    "recovery_try": "counts of tries by keyed hashes, gone an hour after the last one",
     "otp_breaker": "an area of phone numbers, not of an account",
     "witness": "state of the node",
     "announcement": "what the operator announced to everybody",
@@ -212,6 +223,10 @@ WITHHELD_COLUMNS: Final[Mapping[str, str]] = {
     "mailbox.mailbox_id": "part of every row of a mailbox",
     "one_time_prekey.id": "internal key",
     "registration.token_hash": "hash of a secret",
+    "registration.recovery_hash": "hash of a secret",
+    "recovery_code.code_hash": "hash of a secret",
+    "signup_attempt.attempt_hash": "hash of a secret",
+    "signup_invitation.token_hash": "hash of a secret",
     "link.secret_hash": "hash of a secret",
     "link.token_hash": "hash of a secret",
     "link.approver": "internal key of a device",

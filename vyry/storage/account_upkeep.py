@@ -6,8 +6,10 @@ from typing import Final
 
 from vyry.accounts.account import KEEP_ENDED
 from vyry.accounts.events import KEEP_EVENTS
+from vyry.accounts.joining import ATTEMPT_LIFETIME
 from vyry.accounts.otp_limits import CODE_LIFETIME, HOUR, PROVEN_AGE
 from vyry.accounts.registration_lock import TOKEN_LIFETIME
+from vyry.accounts.signup_invitations import MONTH
 from vyry.accounts.tokens import FAMILY_LIFETIME
 from vyry.accounts.usernames import RESERVATION
 from vyry.devices.links import EXPIRED_LINK_RETENTION, LINK_LIFETIME
@@ -34,6 +36,9 @@ _MAX_FUTURE: Final = (
     ("otp_challenge", "expires_at", CODE_LIFETIME),
     ("registration", "expires_at", TOKEN_LIFETIME),
     ("link", "expires_at", LINK_LIFETIME),
+    ("signup_attempt", "expires_at", ATTEMPT_LIFETIME),
+    ("signup_invitation", "created_at", _NOW),
+    ("recovery_try", "ends_at", HOUR),
     ("call", "at", _NOW),
     ("notice", "at", _NOW),
     ("push_wake", "due_at", WAKES_REST[-1]),
@@ -56,6 +61,9 @@ class TortoiseAccountUpkeep:
         gone += await self._delete("refresh_token", "hash", "expires_at", now, limit)
         gone += await self._delete("ending", "id", "at", now - _ENDING_AGE, limit)
         gone += await self._delete("registration", "token_hash", "expires_at", now, limit)
+        gone += await self._delete("signup_attempt", "attempt_hash", "expires_at", now, limit)
+        gone += await self._delete("signup_invitation", "id", "expires_at", now - MONTH, limit)
+        gone += await self._delete("recovery_try", "subject", "ends_at", now, limit)
         gone += await self._delete("account_event", "id", "at", now - KEEP_EVENTS, limit)
         gone += await self._delete("invite", "id", "expires_at", now, limit)
         gone += await self._delete("link", "id", "expires_at", now - EXPIRED_LINK_RETENTION, limit)

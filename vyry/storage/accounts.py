@@ -15,6 +15,7 @@ from tortoise.exceptions import IntegrityError
 from vyry.accounts.account import Account, AccountChange, EndedDevice, NewDevice, SignupResult
 from vyry.accounts.events import AccountEvent
 from vyry.accounts.phone import HiddenNumber
+from vyry.accounts.recovery import CodeExchange
 from vyry.accounts.registration_lock import RegistrationLocked
 from vyry.accounts.usernames import UsernameRules, name_hash
 from vyry.errors import Forbidden, InvalidToken, NotFound, PinRequired, UsernameTaken
@@ -33,11 +34,12 @@ from vyry.storage.pins import (
     load_registration_lock,
 )
 from vyry.storage.raw_sql import fetch, to_uuid
+from vyry.storage.recovery_codes import exchange_recovery_code
 
 
 #: Device numbers start again with a new sign-up.
-_FIRST_NUMBER = DeviceId(1)
-_SUSPENDED = "The operator has suspended this account."
+FIRST_NUMBER = DeviceId(1)
+SUSPENDED = "The operator has suspended this account."
 
 
 class TortoiseAccounts:
@@ -53,16 +55,16 @@ class TortoiseAccounts:
             await check_known_peppers(tx, number.hashes, now)
             user_id = UserId(to_uuid(found[0]["id"]))
             if found[0]["suspended_at"] is not None:
-                raise Forbidden(_SUSPENDED)
+                raise Forbidden(SUSPENDED)
             pin = await load_registration_lock(tx, user_id)
             if pin is not None and pin.requires_pin((confirmed or now).date()):
                 raise RegistrationLocked(user_id)
             if pin is not None and pin.is_abandoned((confirmed or now).date()):
                 await delete_abandoned_pin(tx, user_id, now)
             await store_number(tx, user_id, number)
-            ended = await self._end_all_devices(tx, user_id, now) if user_id != fresh else ()
-            await self._install_primary_device(tx, user_id, device, now)
-        return SignupResult(user_id, _FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, ended)
+            ended = await end_all_devices(tx, user_id, now) if user_id != fresh else ()
+            await install_primary_device(tx, user_id, device, now)
+        return SignupResult(user_id, FIRST_NUMBER, user_id == fresh, found[0]["display_name"] is not None, ended)
 
     async def unlock(
         self,
@@ -72,21 +74,24 @@ class TortoiseAccounts:
         now: datetime,
         *,
         confirmed: datetime | None = None,
+        fresh_recovery: str | None = None,
     ) -> SignupResult:
         look = "SELECT display_name, suspended_at FROM account WHERE id = $1"
         async with transaction() as tx:
-            account_id = await consume_registration_token(tx, token_hash, now)
-            if account_id is None:
+            taken = await consume_registration_token(tx, token_hash, now)
+            if taken is None:
                 raise InvalidToken
-            user_id, found = UserId(account_id), await fetch(tx, look, account_id)
+            user_id, found = UserId(taken.account_id), await fetch(tx, look, taken.account_id)
             if found[0]["suspended_at"] is not None:
-                raise Forbidden(_SUSPENDED)
+                raise Forbidden(SUSPENDED)
             pin = await load_registration_lock(tx, user_id)
             if pin is not None and pin.requires_pin((confirmed or now).date()) and pin.verifier.text != proven:
                 raise PinRequired
-            ended = await self._end_all_devices(tx, user_id, now)
-            await self._install_primary_device(tx, user_id, device, now)
-        return SignupResult(user_id, _FIRST_NUMBER, False, found[0]["display_name"] is not None, ended)  # noqa: FBT003 - the account was there
+            if taken.recovery_hash is not None:
+                await _renew_recovery_code(tx, user_id, CodeExchange(taken.recovery_hash, fresh_recovery or ""), now)
+            ended = await end_all_devices(tx, user_id, now)
+            await install_primary_device(tx, user_id, device, now)
+        return SignupResult(user_id, FIRST_NUMBER, False, found[0]["display_name"] is not None, ended)  # noqa: FBT003 - the account was there
 
     async def load(self, user_id: UserId) -> Account:
         async with database_guard():
@@ -107,7 +112,7 @@ class TortoiseAccounts:
                 merged = {} if change.settings is None else {**row.settings, **change.settings}
                 row.settings = {name: value for name, value in merged.items() if value is not None}
                 await row.save(tx, update_fields=[*change.profile, "settings"])
-                await _apply_rename(tx, user_id, former, row.username, names)
+                await apply_rename(tx, user_id, former, row.username, names)
         except IntegrityError as error:
             raise UsernameTaken from error
         return _account(row)
@@ -116,26 +121,33 @@ class TortoiseAccounts:
         async with database_guard():
             return await list_release_dates(connection(), user_id, today)
 
-    async def _install_primary_device(
-        self, tx: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime
-    ) -> None:
-        """Give the locked account a new primary device; identity and device numbers start again."""
-        reset = "UPDATE account SET suite = NULL, identity_key = NULL, last_device_id = $1 WHERE id = $2"
-        await fetch(tx, reset, int(_FIRST_NUMBER), user_id)
-        await delete_registrations(tx, user_id)
-        await add_device(tx, DeviceAssignment(user_id, _FIRST_NUMBER, is_primary=True), device, now)
-        await record_event(tx, AccountEvent(user_id, "signedUp", now, _FIRST_NUMBER))
 
-    async def _end_all_devices(self, tx: BaseDBAsyncClient, user_id: UserId, now: datetime) -> tuple[EndedDevice, ...]:
-        live = await fetch(tx, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
-        devices = [to_uuid(row["id"]) for row in live]
-        return tuple(await end_devices(tx, user_id, devices, now, identity_changed=True))
+async def install_primary_device(tx: BaseDBAsyncClient, user_id: UserId, device: NewDevice, now: datetime) -> None:
+    """Give the locked account a new primary device; identity and device numbers start again."""
+    reset = "UPDATE account SET suite = NULL, identity_key = NULL, last_device_id = $1 WHERE id = $2"
+    await fetch(tx, reset, int(FIRST_NUMBER), user_id)
+    await delete_registrations(tx, user_id)
+    await add_device(tx, DeviceAssignment(user_id, FIRST_NUMBER, is_primary=True), device, now)
+    await record_event(tx, AccountEvent(user_id, "signedUp", now, FIRST_NUMBER))
+
+
+async def end_all_devices(tx: BaseDBAsyncClient, user_id: UserId, now: datetime) -> tuple[EndedDevice, ...]:
+    """End every device of the locked account; peers get a notice of the new identity."""
+    live = await fetch(tx, "SELECT id FROM device WHERE account_id = $1 AND ended_at IS NULL", user_id)
+    devices = [to_uuid(row["id"]) for row in live]
+    return tuple(await end_devices(tx, user_id, devices, now, identity_changed=True))
+
+
+async def _renew_recovery_code(tx: BaseDBAsyncClient, user_id: UserId, codes: CodeExchange, now: datetime) -> None:
+    """Replace the code that passed before the PIN. Raises InvalidToken if it was replaced meanwhile."""
+    if not await exchange_recovery_code(tx, user_id, codes, now):
+        raise InvalidToken
 
 
 def _account(row: AccountRow) -> Account:
     return Account(
         UserId(row.id),
-        row.phone_sealed,
+        row.phone_sealed or None,
         row.created_at,
         row.username,
         row.display_name,
@@ -154,7 +166,7 @@ _IS_RESERVED: Final = """
     SELECT 1 FROM resting_name WHERE hash = $1 AND free_on > $2 AND (account_id IS NULL OR account_id <> $3)"""
 
 
-async def _apply_rename(
+async def apply_rename(
     tx: BaseDBAsyncClient, user_id: UserId, former: str | None, present: str | None, rules: UsernameRules
 ) -> None:
     """Release the former username and take the present one, for a locked account. Raises UsernameTaken, RateLimited."""

@@ -61,7 +61,12 @@ def tortoise_config(url: str, *, is_migrating: bool = False) -> dict[str, Any]:
         "connections": {"default": _postgres(url, is_migrating) if is_postgres(url) else _sqlite(url, is_migrating)},
         "apps": {
             "vyry": {
-                "models": ["vyry.storage.models", "vyry.storage.conversation_models", "vyry.storage.partition_models"],
+                "models": [
+                    "vyry.storage.models",
+                    "vyry.storage.sign_up_models",
+                    "vyry.storage.conversation_models",
+                    "vyry.storage.partition_models",
+                ],
                 "default_connection": "default",
                 "migrations": "migrations",
             }

@@ -12,7 +12,7 @@ class AccountRow(Model):
     """An account. The phone number is stored as a keyed hash and encrypted, never in clear."""
 
     id = fields.UUIDField(primary_key=True)
-    #: HMAC-SHA-256 under the pepper, as hex.
+    #: HMAC-SHA-256 under the pepper, as hex; without a number `none:` and the id, and an empty `phone_sealed`.
     phone_hash = fields.CharField(max_length=64, unique=True)
     phone_sealed = fields.BinaryField()
     #: The pepper that the hash and the encryption use.
@@ -202,6 +202,8 @@ class UnlockTokenRow(Model):
     token_hash = fields.CharField(max_length=64, primary_key=True)
     account_id = fields.UUIDField(db_index=True)
     expires_at = fields.DatetimeField(db_index=True)
+    #: The hash of the recovery code that passed before, null after a one-time code.
+    recovery_hash = fields.CharField(max_length=64, null=True)
 
     class Meta:
         table = "registration"

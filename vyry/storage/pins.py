@@ -3,6 +3,7 @@
 A change of a PIN locks the account first. Counting a try does not: it is one statement on the row of the PIN.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -191,20 +192,24 @@ class TortoiseUnlockTokens:
             if await lock_account(tx, account_id) is None:
                 return
             _ = await UnlockTokenRow.create(
-                tx, token_hash=pending.hash, account_id=account_id, expires_at=pending.expires_at
+                tx,
+                token_hash=pending.hash,
+                account_id=account_id,
+                expires_at=pending.expires_at,
+                recovery_hash=pending.recovery_hash,
             )
             await record_event(tx, AccountEvent(account_id, "registrationLocked", now))
             await enqueue_notice(tx, NewNotice(account_id, Audience.OWN, {"name": "registrationAttempted"}, now))
 
     async def find_pending(self, token_hash: str, now: datetime) -> UnlockTarget | None:
-        find = "SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2"
+        find = "SELECT account_id, recovery_hash FROM registration WHERE token_hash = $1 AND expires_at > $2"
         async with database_guard():
             found = await fetch(connection(), find, token_hash, now)
             if not found:
                 return None
             account_id = to_uuid(found[0]["account_id"])
             pin = await load_registration_lock(connection(), account_id)
-        return UnlockTarget(account_id, pin is not None and pin.requires_pin(now.date()))
+        return UnlockTarget(account_id, pin is not None and pin.requires_pin(now.date()), found[0]["recovery_hash"])
 
 
 async def load_registration_lock(tx: BaseDBAsyncClient, account_id: UUID) -> RegistrationLock | None:
@@ -221,17 +226,25 @@ async def load_registration_lock(tx: BaseDBAsyncClient, account_id: UUID) -> Reg
     return RegistrationLock(Verifier(row["verifier"], row["pepper_id"]), bool(row["registration_lock"]), seen)
 
 
-async def consume_registration_token(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UUID | None:
-    """Use up the token, and lock its account; returns the account, None for an invalid token."""
+@dataclass(frozen=True, slots=True)
+class UsedToken:
+    """The account of a used token, and the hash of the recovery code that passed before (None: a one-time code did)."""
+
+    account_id: UUID
+    recovery_hash: str | None
+
+
+async def consume_registration_token(tx: BaseDBAsyncClient, token_hash: str, now: datetime) -> UsedToken | None:
+    """Use up the token, and lock its account; None for an invalid token."""
     lock = (
         "UPDATE account SET created_at = created_at WHERE deleted_at IS NULL"
         " AND id IN (SELECT account_id FROM registration WHERE token_hash = $1 AND expires_at > $2) RETURNING id"
     )
-    take = "DELETE FROM registration WHERE token_hash = $1 RETURNING account_id"
+    take = "DELETE FROM registration WHERE token_hash = $1 RETURNING account_id, recovery_hash"
     if not await fetch(tx, lock, token_hash, now):
         return None
     taken = await fetch(tx, take, token_hash)
-    return to_uuid(taken[0]["account_id"]) if taken else None
+    return UsedToken(to_uuid(taken[0]["account_id"]), taken[0]["recovery_hash"]) if taken else None
 
 
 async def delete_registrations(tx: BaseDBAsyncClient, account_id: UUID) -> None:

@@ -9,12 +9,13 @@ from pydantic import Field
 from vyry.accounts.account import AccountChange
 from vyry.accounts.pin import Guesser, checks_left
 from vyry.accounts.profile import OwnAccount
-from vyry.errors import InvalidOtp, InvalidPin, PinLocked, UsernameTaken
+from vyry.accounts.proofs import read_proof
+from vyry.errors import InvalidOtp, InvalidPin, InvalidRecoveryCode, PinLocked, UsernameTaken
 from vyry.limits import EXPORT, PIN_CHECKS, USERNAMES
 from web.app_keys import CALLER, GRANTS, SERVICES
 from web.bodies import json_response, read_body, read_query, send_json_stream
 from web.route import Route
-from web.wire.account import Event
+from web.wire.account import Event, RecoveryCode
 from web.wire.archive_writer import AccountArchive, write_archive
 from web.wire.shapes import (
     Base64Bytes,
@@ -71,8 +72,8 @@ class Account(WireModel):
     """The account as its owner reads it."""
 
     user_id: Id
-    #: Masked: country code and last two digits.
-    phone_number: str
+    #: Masked: country code and last two digits; null for an account without a number.
+    phone_number: str | None
     username: str | None
     display_name: str | None
     bio: str | None
@@ -83,11 +84,24 @@ class Account(WireModel):
 
 
 class DeleteAccount(WireModel):
-    """The owner's proof: a code of purpose deleteAccount, and the PIN if one is set."""
+    """The owner's proof: a code of purpose deleteAccount or the recovery code, and the PIN if one is set; without a number, the recovery code or the PIN."""
 
-    challenge_id: Id
-    otp: OneTimeCode
+    challenge_id: Id | None = None
+    otp: OneTimeCode | None = None
+    recovery_code: RecoveryCode | None = None
     pin: Pin | None = None
+
+
+class GivenPin(WireModel):
+    """The PIN, if one is set."""
+
+    pin: Pin | None = None
+
+
+class NewRecoveryCode(WireModel):
+    """The recovery code of the account, which no later response contains. Any other is void."""
+
+    recovery_code: str
 
 
 class EventsQuery(WireModel):
@@ -162,9 +176,19 @@ async def delete(request: web.Request) -> web.Response:
     """POST /account/delete: tokens and sockets end within a second, all data is deleted within a minute."""
     body = await read_body(request, DeleteAccount)
     services = request.app[SERVICES]
-    await services.deletion.delete(request[CALLER], body.challenge_id, body.otp, body.pin)
+    proof = read_proof(body.challenge_id, body.otp, body.recovery_code)
+    await services.deletion.delete(request[CALLER], proof, body.pin)
     request[GRANTS] = checks_left(services.buckets, Guesser.from_caller(request[CALLER]))
     return json_response(Nothing())
+
+
+async def renew_recovery_code(request: web.Request) -> web.Response:
+    """POST /account/recovery-code."""
+    body = await read_body(request, GivenPin)
+    services = request.app[SERVICES]
+    code = await services.recovery.renew(request[CALLER], body.pin)
+    request[GRANTS] = checks_left(services.buckets, Guesser.from_caller(request[CALLER]))
+    return json_response(NewRecoveryCode(recovery_code=code))
 
 
 ROUTES: Final[tuple[Route, ...]] = (
@@ -213,7 +237,19 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Delete the account: sessions end at once, all data within a minute",
         body=DeleteAccount,
         responses={200: Nothing},
-        refusals=(InvalidOtp, InvalidPin, PinLocked),
+        refusals=(InvalidOtp, InvalidRecoveryCode, InvalidPin, PinLocked),
         documented_quota=PIN_CHECKS,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/account/recovery-code",
+        operation="account_life.renew_recovery_code",
+        handler=renew_recovery_code,
+        summary="Make a new recovery code in place of any other; needs the PIN if one is set",
+        body=GivenPin,
+        responses={200: NewRecoveryCode},
+        refusals=(InvalidPin, PinLocked),
+        documented_quota=PIN_CHECKS,
+        is_body_optional=True,
     ),
 )

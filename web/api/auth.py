@@ -9,7 +9,6 @@ from vyry.accounts.account import Platform
 from vyry.accounts.otp import Channel, Purpose
 from vyry.accounts.otp_limits import CODE_LIFETIME, RESEND_AFTER
 from vyry.accounts.pin import Guesser, checks_left
-from vyry.accounts.registration_lock import TOKEN_LIFETIME
 from vyry.accounts.sessions import TICKET_LIFETIME
 from vyry.accounts.signup import PROOF_HEADER, PinChallenge, RequestOrigin
 from vyry.errors import Forbidden, InvalidOtp, InvalidPin, InvalidToken, PinLocked, PinRequired
@@ -19,8 +18,8 @@ from web.app_keys import CALLER, GRANTS, SERVICES
 from web.auth import client_address
 from web.bodies import json_response, read_body
 from web.route import Route
-from web.wire.account import OpaqueToken, Session, Tokens
-from web.wire.shapes import Count, Id, Name, Nothing, OneTimeCode, Pin, PlatformName, WireModel
+from web.wire.account import DeviceDescription, OpaqueToken, PinAsked, RecoveredSession, Session, Tokens
+from web.wire.shapes import Count, Id, Nothing, OneTimeCode, Pin, WireModel
 
 
 class RequestOtp(WireModel):
@@ -37,13 +36,6 @@ class CodeSent(WireModel):
     challenge_id: Id
     expires_in_seconds: Count
     resend_after_seconds: Count
-
-
-class DeviceDescription(WireModel):
-    """Name and platform of a new device."""
-
-    name: Name
-    platform: PlatformName
 
 
 class VerifyOtp(WireModel):
@@ -69,23 +61,12 @@ class RefreshTokens(WireModel):
     attempt_id: Id
 
 
-class PinAsked(WireModel):
-    """The account has a registration lock and nothing has changed yet: send the PIN with this token."""
-
-    requires_pin: Literal[True]
-    registration_token: str
-    expires_in_seconds: Count
-    user_id: None
-
-    @classmethod
-    def from_domain(cls, challenge: PinChallenge) -> "PinAsked":
-        """The shape of this domain value."""
-        seconds = round(TOKEN_LIFETIME.total_seconds())
-        return cls(requires_pin=True, registration_token=challenge.token, expires_in_seconds=seconds, user_id=None)
-
-
 class SignedUp(RootModel[Session | PinAsked]):
     """A session, or a request for the PIN."""
+
+
+class Unlocked(RootModel[Session | RecoveredSession]):
+    """A session; with a new recovery code if one was given before the PIN."""
 
 
 class WsTicket(WireModel):
@@ -128,7 +109,8 @@ async def unlock(request: web.Request) -> web.Response:
     device, services = body.device, request.app[SERVICES]
     made = await services.registration.unlock(body.registration_token, body.pin, device.name, Platform(device.platform))
     request[GRANTS] = checks_left(services.buckets, Guesser(made.user_id))
-    return json_response(Session.from_new_session(made))
+    shape = Session if made.recovery_code is None else RecoveredSession
+    return json_response(shape.from_new_session(made))
 
 
 async def refresh_token(request: web.Request) -> web.Response:
@@ -160,6 +142,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         body=RequestOtp,
         responses={200: CodeSent},
+        refusals=(Forbidden,),
         documented_quota=OTP_NUMBER,
     ),
     Route(
@@ -181,7 +164,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         summary="Pass a registration lock with the PIN",
         auth="open",
         body=Unlock,
-        responses={200: Session},
+        responses={200: Unlocked},
         refusals=(InvalidToken, InvalidPin, PinLocked, PinRequired, Forbidden),
         documented_quota=PIN_CHECKS,
     ),

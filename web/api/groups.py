@@ -12,9 +12,9 @@ from vyry.conversations.groups import ConversationEdit, MemberPage
 from vyry.conversations.invite_links import InviteLink, InviteLinkPage, InviteLinkTerms
 from vyry.errors import Forbidden, LastAdmin, NotFound, VersionMismatch
 from vyry.kernel.ids import ConversationId, UserId
-from vyry.kernel.url_safety import is_confidential
 from vyry.limits import CONVERSATION_CHANGES, NEW_CONTACTS
-from web.app_keys import CALLER, GRANTS, SERVICES, SETTINGS
+from web.app_keys import CALLER, GRANTS, SERVICES
+from web.auth import public_origin
 from web.bodies import json_response, path_id, read_body, read_query
 from web.route import Route
 from web.wire.conversations import (
@@ -195,11 +195,7 @@ async def create_invite(request: web.Request) -> web.Response:
     body = await read_body(request, CreateInvite)
     invites, caller_id = request.app[SERVICES].contacts.invites, request[CALLER].user_id
     invite, token = await invites.create(caller_id, _conversation_id(request), body.to_domain())
-    # A reachable production node is behind TLS, possibly a load balancer's.
-    origin = f"{request.scheme}://{request.host}"
-    if request.app[SETTINGS].env == "production" and not is_confidential(origin):
-        origin = f"https://{request.host}"
-    return json_response(NewInvite.from_domain(invite, token, origin), status=201)
+    return json_response(NewInvite.from_domain(invite, token, public_origin(request)), status=201)
 
 
 async def list_invites(request: web.Request) -> web.Response:

@@ -1,15 +1,17 @@
-"""The node about itself: health, readiness, OpenAPI, AsyncAPI and the docs page."""
+"""The node about itself: what clients ask first, health, readiness, OpenAPI, AsyncAPI and the docs page."""
 
 from typing import Final, Literal
 
 from aiohttp import web
 
 from vyry import __version__
+from vyry.conversations.groups import MAX_MEMBERS
 from vyry.errors import Unavailable
-from web.app_keys import DOCUMENTS, DRAINING, SERVICES
+from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_FRAME_BYTES
+from web.app_keys import DOCUMENTS, DRAINING, SERVICES, SETTINGS
 from web.bodies import json_response
 from web.route import Route
-from web.wire.shapes import WireModel
+from web.wire.shapes import Base64, Count, WireModel
 
 
 class Health(WireModel):
@@ -33,6 +35,56 @@ class Ready(WireModel):
 
     status: Literal["ready"]
     dependencies: list[DependencyLine]
+
+
+class NodeLimits(WireModel):
+    """What the node accepts: sizes in bytes, lifetimes in days, counts."""
+
+    frame_bytes: Count
+    content_bytes: Count
+    attachment_bytes: Count
+    attachment_quota_bytes: Count
+    attachment_days: Count
+    mail_days: Count
+    idle_device_days: Count
+    devices: Count
+    group_members: Count
+
+
+class NodeInfo(WireModel):
+    """What a client needs before it asks for anything. `vapidKey` is null for a node without Web Push, `calls` false without a TURN server."""
+
+    name: str
+    version: str
+    sign_up: list[Literal["number", "invitation", "open"]]
+    vapid_key: Base64 | None
+    limits: NodeLimits
+    calls: bool
+
+
+async def info(request: web.Request) -> web.Response:
+    """GET /node."""
+    settings = request.app[SETTINGS]
+    return json_response(
+        NodeInfo(
+            name=settings.display_name,
+            version=__version__,
+            sign_up=list(settings.sign_up),
+            vapid_key=request.app[SERVICES].push.targets.public_key,
+            limits=NodeLimits(
+                frame_bytes=MAX_FRAME_BYTES,
+                content_bytes=MAX_CONTENT_BYTES,
+                attachment_bytes=settings.attachment_mib << 20,
+                attachment_quota_bytes=settings.attachment_quota_mib << 20,
+                attachment_days=settings.attachment_days,
+                mail_days=settings.max_life_seconds // 86_400,
+                idle_device_days=settings.idle_device_days,
+                devices=settings.max_devices,
+                group_members=MAX_MEMBERS,
+            ),
+            calls=bool(settings.turn_urls),
+        )
+    )
 
 
 async def health(_: web.Request) -> web.Response:
@@ -91,6 +143,15 @@ ROUTES: Final[tuple[Route, ...]] = (
         auth="open",
         responses={200: Ready},
         refusals=(Unavailable,),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/node",
+        operation="node.info",
+        handler=info,
+        summary="The node's name, version, ways to sign up, Web Push key and limits",
+        auth="open",
+        responses={200: NodeInfo},
     ),
     Route(
         method="GET",

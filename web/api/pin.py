@@ -7,11 +7,13 @@ from pydantic import Field
 
 from vyry.accounts import own_pin
 from vyry.accounts.pin import Guesser, checks_left
-from vyry.errors import InvalidOtp, InvalidPin, PinLocked
+from vyry.accounts.proofs import read_proof
+from vyry.errors import InvalidOtp, InvalidPin, InvalidRecoveryCode, PinLocked
 from vyry.limits import PIN_CHECKS
 from web.app_keys import CALLER, GRANTS, SERVICES
 from web.bodies import json_response, read_body
 from web.route import Route
+from web.wire.account import RecoveryCode
 from web.wire.shapes import Count, Id, OneTimeCode, Pin, Timestamp, WireModel
 
 
@@ -42,10 +44,11 @@ class GivenPin(WireModel):
 
 
 class ResetPin(WireModel):
-    """A new PIN for a forgotten one, with a code of purpose pinReset."""
+    """A new PIN for a forgotten one, with a code of purpose pinReset or the recovery code."""
 
-    challenge_id: Id
-    otp: OneTimeCode
+    challenge_id: Id | None = None
+    otp: OneTimeCode | None = None
+    recovery_code: RecoveryCode | None = None
     new_pin: NewPin
 
 
@@ -76,9 +79,9 @@ async def verify(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """POST /account/pin/reset: with a code sent to the account's number."""
+    """POST /account/pin/reset: with a code sent to the account's number, or the recovery code."""
     body = await read_body(request, ResetPin)
-    given = own_pin.PinReset(body.challenge_id, body.otp, body.new_pin)
+    given = own_pin.PinReset(body.new_pin, read_proof(body.challenge_id, body.otp, body.recovery_code))
     return _pin_response(request, await request.app[SERVICES].own_pin.reset(request[CALLER], given))
 
 
@@ -143,10 +146,10 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/api/v1/account/pin/reset",
         operation="pin.reset",
         handler=reset,
-        summary="Reset the PIN with a code sent to the account's number; lifts a lock",
+        summary="Reset the PIN with a code sent to the account's number, or with the recovery code; lifts a lock",
         body=ResetPin,
         responses={200: PinStanding},
-        refusals=(InvalidOtp,),
+        refusals=(InvalidOtp, InvalidRecoveryCode),
         documented_quota=PIN_CHECKS,
     ),
     Route(

@@ -1,17 +1,20 @@
 """Shapes that several features of an account share: sessions and account events."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from vyry.accounts.signup import NewSession
+from vyry.accounts.registration_lock import TOKEN_LIFETIME
+from vyry.accounts.signup import NewSession, PinChallenge
 from vyry.accounts.tokens import TokenPair
-from web.wire.shapes import Count, DeviceNumber, Id, Timestamp, WireModel
+from web.wire.shapes import Count, DeviceNumber, Id, Name, PlatformName, Timestamp, WireModel
 
 
 #: The node's opaque tokens have 43 characters.
 OpaqueToken = Annotated[str, Field(min_length=1, max_length=128)]
+#: A recovery code as the person typed it.
+RecoveryCode = Annotated[str, Field(min_length=1, max_length=128, examples=["000G-40R4-0M30-E209-185G-R38E-1W2P-FZX5"])]
 
 
 class Tokens(WireModel):
@@ -51,6 +54,40 @@ class Session(Tokens):
             is_new_user=made.is_new_user,
             requires_profile_setup=made.requires_profile_setup,
         )
+
+
+class RecoveredSession(Session):
+    """A new session, and the recovery code of the account, which no later response contains."""
+
+    recovery_code: str
+
+    @classmethod
+    def from_new_session(cls, made: NewSession) -> "RecoveredSession":
+        """The shape of this domain value, which has a recovery code."""
+        session = Session.from_new_session(made).model_dump(by_alias=False)
+        return cls(**session, recovery_code=made.recovery_code or "")
+
+
+class DeviceDescription(WireModel):
+    """Name and platform of a new device."""
+
+    name: Name
+    platform: PlatformName
+
+
+class PinAsked(WireModel):
+    """The account has a registration lock and nothing has changed yet: send the PIN with this token."""
+
+    requires_pin: Literal[True]
+    registration_token: str
+    expires_in_seconds: Count
+    user_id: None
+
+    @classmethod
+    def from_domain(cls, challenge: PinChallenge) -> "PinAsked":
+        """The shape of this domain value."""
+        seconds = round(TOKEN_LIFETIME.total_seconds())
+        return cls(requires_pin=True, registration_token=challenge.token, expires_in_seconds=seconds, user_id=None)
 
 
 class Event(WireModel):

@@ -13,7 +13,7 @@ class ExportedAccount(WireModel):
     """The account, with its phone number unmasked; `settings` has only the values that were set."""
 
     user_id: Id
-    phone_number: str
+    phone_number: str | None
     username: str | None
     display_name: str | None
     bio: str | None
@@ -153,6 +153,30 @@ class ExportedRegistration(WireModel):
     """A sign-up that waits for the PIN of the registration lock."""
 
     expires_at: Timestamp
+
+
+class ExportedRecoveryCode(WireModel):
+    """The recovery code's record, without the code."""
+
+    created_at: Timestamp
+
+
+class ExportedSignupAttempt(WireModel):
+    """A sign-up by an invitation that can still be repeated."""
+
+    expires_at: Timestamp
+
+
+class ExportedSignupInvitation(WireModel):
+    """An invitation to sign up that the account made, without its token."""
+
+    invitation_id: Id
+    label: str | None
+    max_uses: Count
+    uses: Count
+    created_at: Timestamp
+    expires_at: Timestamp
+    revoked_at: Timestamp | None
 
 
 class ExportedCode(WireModel):

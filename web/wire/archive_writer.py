@@ -34,10 +34,13 @@ from web.wire.archive import (
     ExportedPushReport,
     ExportedPushTarget,
     ExportedReceipts,
+    ExportedRecoveryCode,
     ExportedRegistration,
     ExportedRestingName,
     ExportedSending,
     ExportedSession,
+    ExportedSignupAttempt,
+    ExportedSignupInvitation,
     ExportedWakeUp,
 )
 from web.wire.conversations import ConversationView
@@ -61,6 +64,9 @@ class AccountArchive(WireModel):
     one_time_prekeys: Sequence[ExportedPrekey]
     links: Sequence[ExportedLink]
     registrations: Sequence[ExportedRegistration]
+    recovery_code: ExportedRecoveryCode | None
+    signup_attempts: Sequence[ExportedSignupAttempt]
+    signup_invitations: Sequence[ExportedSignupInvitation]
     codes: Sequence[ExportedCode]
     codes_sent: Sequence[ExportedSending]
     proven_networks: Sequence[ExportedProof]
@@ -84,7 +90,7 @@ class AccountArchive(WireModel):
 
 
 #: Sections with at most one row.
-_SINGLE_SECTIONS: Final = ("account", "pin")
+_SINGLE_SECTIONS: Final = ("account", "pin", "recovery_code")
 _SECTION_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "account": ExportedAccount,
     "pin": ExportedPin,
@@ -97,6 +103,9 @@ _SECTION_SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "one_time_prekeys": ExportedPrekey,
     "links": ExportedLink,
     "registrations": ExportedRegistration,
+    "recovery_code": ExportedRecoveryCode,
+    "signup_attempts": ExportedSignupAttempt,
+    "signup_invitations": ExportedSignupInvitation,
     "codes": ExportedCode,
     "codes_sent": ExportedSending,
     "proven_networks": ExportedProof,

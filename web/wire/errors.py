@@ -19,6 +19,7 @@ STATUS: Final[Mapping[type[errors.VyryError], int]] = {
     errors.InvalidToken: 401,
     errors.Forbidden: 403,
     errors.InvalidPin: 403,
+    errors.InvalidRecoveryCode: 403,
     errors.NotAMember: 403,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
@@ -151,6 +152,7 @@ class Patience(BaseModel):
 EXTRA_MEMBERS: Final[Mapping[type[errors.VyryError], type[BaseModel]]] = {
     errors.InvalidOtp: Attempts,
     errors.InvalidPin: Attempts,
+    errors.InvalidRecoveryCode: Attempts,
     errors.StaleDevices: DeviceDifference,
     errors.StaleHead: PresentCursor,
     errors.VersionMismatch: PresentVersion,

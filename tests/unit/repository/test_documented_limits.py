@@ -3,7 +3,7 @@
 import re
 
 from tests.support.paths import ROOT
-from vyry.limits import OTP_GUESSES, PIN_TRIES, QUOTAS, USERNAMES, Quota
+from vyry.limits import MEMBER_INVITES, OTP_GUESSES, PIN_TRIES, QUOTAS, RECOVERY_TRIES, USERNAMES, Quota
 
 
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -18,6 +18,10 @@ CONTRACT = {
     "otp_guesses": [(5, 180)],
     "pin_tries": [(10, DAY)],
     "pin_checks": [(60, 1200)],
+    "recovery_tries": [(5, 3600)],
+    "recovery_network": [(100, 3600)],
+    "join": [(300, 3600)],
+    "member_invites": [(0, 30 * DAY)],
     "keys": [(20, 3600)],
     "requests": [(6000, 600)],
     "device_requests": [(1200, 60)],
@@ -67,7 +71,7 @@ def test_the_table_says_what_is_closed_without_redis_and_what_is_always_on() -> 
     always = {name for name, _, _, remark in rows if "lways on" in remark}
 
     assert closed == {quota.name for quota in QUOTAS.values() if quota.is_fail_closed}
-    assert always == {OTP_GUESSES.name, PIN_TRIES.name, USERNAMES.name}
+    assert always == {each.name for each in (OTP_GUESSES, PIN_TRIES, RECOVERY_TRIES, MEMBER_INVITES, USERNAMES)}
 
 
 def test_the_limits_are_those_of_the_contract() -> None:

@@ -16,6 +16,7 @@ from vyry.accounts.otp import Purpose
 from vyry.accounts.own_pin import PinReset, PinStatus, PinUpdate
 from vyry.accounts.phone import Pepper
 from vyry.accounts.pin import CountedHasher, Guesser, HashingSlot, PinMatch, Pins, PinTryLimit, checks_left
+from vyry.accounts.proofs import CodeProof
 from vyry.clock import CheckedClock
 from vyry.errors import InvalidOtp, InvalidPin, InvalidRequest, PinLocked, RateLimited, Unavailable, VyryError
 from vyry.in_process.pin_hasher import ArgonCost, ArgonPinHasher
@@ -62,7 +63,7 @@ async def code(harness: AccountHarness, number: str = NUMBER, purpose: Purpose =
 
 
 async def reset(harness: AccountHarness, caller: Caller, challenge: UUID, otp: str, pin: str = OTHER) -> PinStatus:
-    return await harness.own_pin.reset(caller, PinReset(challenge, otp, pin))
+    return await harness.own_pin.reset(caller, PinReset(pin, CodeProof(challenge, otp)))
 
 
 async def test_a_first_pin_needs_no_proof_and_stands_as_it_was_wanted(harness: AccountHarness, ann: Caller) -> None:

@@ -5,10 +5,10 @@ from pydantic import BaseModel
 
 from vyry.errors import InvalidRequest
 from web.api.account import ChangeAccount
-from web.api.auth import DeviceDescription
 from web.api.devices import RenameDevice
 from web.api.links import NewLink
 from web.bodies import validate
+from web.wire.account import DeviceDescription
 from web.wire.shapes import to_base64
 
 
