@@ -83,6 +83,20 @@ class BadName(ClientError):
         super().__init__(f"name: {name!r} reads like a username, a number, an id or a link; give a name such as Bo.")
 
 
+class NotAnInvitation(ClientError):
+    """A text is not an invitation link or its token."""
+
+    def __init__(self) -> None:
+        super().__init__("Not an invitation: copy all of the link (https://HOST/#invite=TOKEN).")
+
+
+class MistypedRecoveryCode(ClientError):
+    """A text is not a recovery code, or a character of it is mistyped. Nothing was sent."""
+
+    def __init__(self, problem: object) -> None:
+        super().__init__(f"Recovery code: {problem}. Check it and type it again.")
+
+
 class AmbiguousName(ClientError):
     """A name means several accounts: `candidates`, each with the text that tells it apart."""
 

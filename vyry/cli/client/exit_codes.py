@@ -16,6 +16,7 @@ from vyry.client.errors import (
     NameChanged,
     NobodyFound,
     NotAContactLink,
+    NotAnInvitation,
     NotCompared,
     NotRegistered,
     Refused,
@@ -112,6 +113,7 @@ _EXIT_CODE_BY_ERROR: Final[dict[type[BaseException], Exit]] = {
     AmbiguousName: Exit.WRONG_LINE,
     BadName: Exit.WRONG_LINE,
     NotAContactLink: Exit.WRONG_LINE,
+    NotAnInvitation: Exit.WRONG_LINE,
     BadNumber: Exit.WRONG_LINE,
     InClear: Exit.WRONG_LINE,
 }

@@ -17,12 +17,13 @@ from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
+from vyry.client.api.joining import InvitationLink, NodeInvitations, ShowCode, join_node, read_recovery_code
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
+from vyry.client.api.open_profile import flatten_errors, open_profile_store
 from vyry.client.api.people import Friends, People
-from vyry.client.api.profile_lock import acquire_profile_lock
 from vyry.client.api.safety import Safety
-from vyry.client.api.sign_up import Proofs, ReadInput, sign_up
+from vyry.client.api.sign_up import Proofs, ReadInput, recover_account, sign_up
 from vyry.client.crypto.device_lists import fetch_identity_key
 from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
@@ -109,6 +110,7 @@ class Client:
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
         self.contacts: Final = Contacts(store, rest, self.safety)
+        self.node_invitations: Final = NodeInvitations(rest, self.contacts)
         self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
         self.stop: Final = StopSignal(self._event_ready)
         self.run: Final = HandlerLoop(self.events, self.dead_letters, self.stop)
@@ -120,7 +122,7 @@ class Client:
     ) -> AsyncIterator["Client"]:
         """The device of this profile, connected while the context is open if it is registered. `on_changed_key`: what to do about a changed identity key without asking a person. Raises StoreLocked, StoreFull, StoreFailed."""
         problems: list[BaseException] = []
-        with await _open_store(profile, waits) as store:
+        with await open_profile_store(profile, waits) as store:
             try:
                 progress = ProgressTimer()
                 async with (
@@ -145,7 +147,7 @@ class Client:
                     for task in running:
                         task.cancel()
             except BaseExceptionGroup as group:
-                problems += _flatten(group)
+                problems += flatten_errors(group)
         if problems:
             raise problems[0]
 
@@ -159,12 +161,44 @@ class Client:
     ) -> UUID:
         """Sign up with this number: a new primary device with new keys; all other devices of the account are revoked. The PIN is requested if the number is locked; `Proofs` also decide whether a wrong input is requested again. Raises BadNumber, Refused, Unreachable."""
         proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code, read_pin)
-        session = await sign_up(self._rest, phone_number, name, proofs)
+        self._adopt_session(await sign_up(self._rest, phone_number, name, proofs))
+        return await self._publish_and_sync()
+
+    async def join(
+        self, invitation: str, show_code: ShowCode, *, username: str | None = None, name: str = "vyry"
+    ) -> UUID:
+        """Make an account without a phone number by an invitation (link or token). `show_code` gets the recovery code, once, as soon as the account exists: without it the account is lost with its devices.
+
+        A repetition after a lost answer, within 10 minutes, gives the same account. Raises NotAnInvitation, Refused, Unreachable.
+        """
+        session = await join_node(self._store, self._rest, InvitationLink.read(invitation), name, username)
+        self._adopt_session(session)
+        show_code(read_recovery_code(self._rest, session))
+        return await self._publish_and_sync()
+
+    async def recover(
+        self, account: str | UUID, read_code: ReadInput | Proofs, show_code: ShowCode, name: str = "vyry"
+    ) -> UUID:
+        """Take over an account, by username or user id, with its recovery code: a new primary device; all other devices end. `show_code` gets the next recovery code.
+
+        `Proofs` have the PIN, for a registration lock. Raises Refused, MistypedRecoveryCode, Unreachable.
+        """
+        named = {"userId": str(account)} if isinstance(account, UUID) else {"username": account.removeprefix("@")}
+        proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code)
+        session = await recover_account(self._rest, named, name, proofs)
+        self._adopt_session(session)
+        show_code(read_recovery_code(self._rest, session))
+        return await self._publish_and_sync()
+
+    def _adopt_session(self, session: Mapping[str, Any]) -> None:
+        """The profile becomes the device of this session, with new keys."""
         with self._rest.validated_response():
             me = LocalDevice.generate(read_uuid(session["userId"]), read_device_id(session["deviceId"]))
         with self._store.transaction():
             self._rest.save_tokens(session)
             me.save(self._store)
+
+    async def _publish_and_sync(self) -> UUID:
         await self._upkeep.publish_all()
         self._start_syncing()
         return self.user_id
@@ -364,25 +398,3 @@ class Client:
         position = LocalDevice.load(self._store).point
         assert position is not None
         return position
-
-
-async def _open_store(profile: Profile, waits: Waits) -> Store:
-    """Open the store of this profile once this process has its lock; a cancelled caller leaves no store open."""
-    profile.check_transport()
-    profile.check_exists()
-    with profile.translated_errors():
-        lock = await acquire_profile_lock(profile.store_path, waits)
-    opening = asyncio.get_running_loop().run_in_executor(None, profile.open_store, lock)
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        (await opening).close()
-        raise
-
-
-def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The errors in a group, without the groups around them."""
-    found: list[BaseException] = []
-    for each in group.exceptions:
-        found += _flatten(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return found

@@ -12,6 +12,8 @@ CHECK: Final = "check"
 LOCAL_DEVICE: Final = "me"
 #: Access and refresh token.
 TOKENS: Final = "tokens"
+#: By token of an invitation: the id of the attempt to join by it, which a repetition names again.
+JOIN_ATTEMPT: Final = "join attempt"
 #: Hash of the id of the machine that used the profile last.
 MACHINE: Final = "machine"
 #: When the profile was last used, for a clock that may be wrong.
