@@ -53,21 +53,15 @@ def join(
 
     async def act(client: Client) -> None:
         await confirm_account_replacement(client, context, yes=yes)
-        user_id = await client.join(
+        user_id = await client.joining.join(
             link_text, _code_printer(context, codes), username=username and username.removeprefix("@")
         )
         context.save_node_url()
         if name:
             await client.account.show(name=name)
-        inviter = await _add_inviter(client, InvitationLink.read(link_text))
-        lines = [f"Joined. Your user id is {user_id}."]
-        if inviter is not None:
-            step = context.command_line("send", account_word(client, inviter), "TEXT")
-            lines.append(
-                f"{await DisplayNames(client).load(inviter)} invited you (safety number verified). To write, run: {step}"
-            )
-        inviter_fields = {} if inviter is None else {"inviterId": str(inviter)}
-        context.print_result(lines, {"userId": str(user_id), "recoveryCode": codes[0], **inviter_fields})
+        lines, inviter = await _inviter_lines(client, context, InvitationLink.read(link_text))
+        text = [f"Joined. Your user id is {user_id}.", *lines]
+        context.print_result(text, {"userId": str(user_id), "recoveryCode": codes[0], **inviter})
 
     link_text = (sys.stdin.readline() if invitation == "-" else invitation).strip()
     try:
@@ -76,6 +70,18 @@ def join(
         raise CommandFailed(Exit.WRONG_LINE, str(problem)) from None
     context = replace(context, url=context.url or url)
     context.run(act, may_create=True)
+
+
+async def _inviter_lines(
+    client: Client, context: CommandContext, invitation: InvitationLink
+) -> tuple[list[str], dict[str, str]]:
+    """The member who made the invitation, as text and as JSON; both empty for one of the operator."""
+    inviter = await _add_inviter(client, invitation)
+    if inviter is None:
+        return [], {}
+    step = context.command_line("send", account_word(client, inviter), "TEXT")
+    shown = await DisplayNames(client).load(inviter)
+    return [f"{shown} invited you (safety number verified). To write, run: {step}"], {"inviterId": str(inviter)}
 
 
 async def _add_inviter(client: Client, invitation: InvitationLink) -> UUID | None:
@@ -119,7 +125,7 @@ def recover(
             lambda refused: is_typed.get(refused.code, False) and can_retry(refused),
         )
         account = UUID(who) if is_id(who) else who
-        user_id = await client.recover(account, proofs, _code_printer(context, codes))
+        user_id = await client.joining.recover(account, proofs, _code_printer(context, codes))
         context.save_node_url()
         text = f"Recovered. Your user id is {user_id}. All other devices of the account were removed."
         context.print_result(text, {"userId": str(user_id), "recoveryCode": codes[0]})
@@ -136,7 +142,7 @@ def recovery_code(*, pin_file: FilePath | None = None, context: CommandContext =
 
     async def act(client: Client) -> None:
         pin = await _read_pin_if_set(client, pin_file)
-        code = await _retry_pin(client.account.renew_recovery_code, pin, pin_file)
+        code = await _retry_pin(client.joining.renew_recovery_code, pin, pin_file)
         context.print_result(_CODE_TEXT.format(code=code), {"recoveryCode": code})
 
     context.run(act)
@@ -168,7 +174,7 @@ def delete(
         has_number = (await client.account.get())["phoneNumber"] is not None
         is_code_needed = pin is None or has_number or code_file is not None
         code = await recovery_code_reader(code_file)() if is_code_needed else None
-        await _retry_pin(lambda given: client.account.delete(recovery_code=code, pin=given), pin, pin_file)
+        await _retry_pin(lambda given: client.joining.delete_account(recovery_code=code, pin=given), pin, pin_file)
         context.print_result("The account is deleted.", {"userId": str(me), "deleted": True})
 
     context.run(act)

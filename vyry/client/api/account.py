@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from vyry.client.api.sign_up import canonical_recovery_code
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.transport.rest import Body, RestClient
 
@@ -54,17 +53,6 @@ class Account:
     async def remove_pin(self, pin: str) -> Body:
         """Remove the PIN."""
         return await self._rest.call("POST", "/account/pin/remove", {"pin": pin})
-
-    async def renew_recovery_code(self, pin: str | None = None) -> str:
-        """A new recovery code in place of any other, shown this once. Needs the PIN if one is set."""
-        return str(
-            (await self._rest.call("POST", "/account/recovery-code", {"pin": pin} if pin else {}))["recoveryCode"]
-        )
-
-    async def delete(self, *, recovery_code: str | None = None, pin: str | None = None) -> None:
-        """Delete the account and everything that the node stores about it. An account with a PIN needs the PIN, too; one without a number the code or the PIN. Raises MistypedRecoveryCode."""
-        proof = {"recoveryCode": canonical_recovery_code(recovery_code)} if recovery_code else {}
-        await self._rest.call("POST", "/account/delete", {**proof, **({"pin": pin} if pin else {})})
 
     async def logout(self) -> None:
         """Revoke this device on the node, with its tokens, keys and mailbox. The local store stays."""

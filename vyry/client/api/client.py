@@ -17,13 +17,13 @@ from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
-from vyry.client.api.joining import InvitationLink, NodeInvitations, ShowCode, join_node, read_recovery_code
+from vyry.client.api.joining import Joining, NodeInvitations
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
 from vyry.client.api.open_profile import flatten_errors, open_profile_store
 from vyry.client.api.people import Friends, People
 from vyry.client.api.safety import Safety
-from vyry.client.api.sign_up import Proofs, ReadInput, recover_account, sign_up
+from vyry.client.api.sign_up import Proofs, ReadInput, sign_up
 from vyry.client.crypto.device_lists import fetch_identity_key
 from vyry.client.crypto.identity_decisions import IdentityDecisions
 from vyry.client.crypto.local_device import LocalDevice
@@ -79,12 +79,9 @@ class Client:
         bytes_progress: ProgressTimer | None = None,
         on_changed_key: OnChangedKey = "ask",
     ) -> None:
-        self._store = store
-        self._rest = rest
+        self._store, self._rest = store, rest
         self._bytes_progress = bytes_progress or ProgressTimer()  # Advances with the bytes of all connections.
-        self._inbox = Inbox(store)
-        self._journal = Journal(store)
-        self._reminders = KeyReminders(store)
+        self._inbox, self._journal, self._reminders = Inbox(store), Journal(store), KeyReminders(store)
         self._policy = ChangedKeyPolicy(store, rest, self._inbox, on_changed_key)
         self._outbox = Outbox(store, rest, now_milliseconds, self._policy)
         self._upkeep = KeyMaintenance(store, rest, now_milliseconds)
@@ -111,6 +108,7 @@ class Client:
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
         self.contacts: Final = Contacts(store, rest, self.safety)
         self.node_invitations: Final = NodeInvitations(rest, self.contacts)
+        self.joining: Final = Joining(store, rest, self._adopt_session, self._publish_and_sync)
         self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
         self.stop: Final = StopSignal(self._event_ready)
         self.run: Final = HandlerLoop(self.events, self.dead_letters, self.stop)
@@ -162,32 +160,6 @@ class Client:
         """Sign up with this number: a new primary device with new keys; all other devices of the account are revoked. The PIN is requested if the number is locked; `Proofs` also decide whether a wrong input is requested again. Raises BadNumber, Refused, Unreachable."""
         proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code, read_pin)
         self._adopt_session(await sign_up(self._rest, phone_number, name, proofs))
-        return await self._publish_and_sync()
-
-    async def join(
-        self, invitation: str, show_code: ShowCode, *, username: str | None = None, name: str = "vyry"
-    ) -> UUID:
-        """Make an account without a phone number by an invitation (link or token). `show_code` gets the recovery code, once, as soon as the account exists: without it the account is lost with its devices.
-
-        A repetition after a lost answer, within 10 minutes, gives the same account. Raises NotAnInvitation, Refused, Unreachable.
-        """
-        session = await join_node(self._store, self._rest, InvitationLink.read(invitation), name, username)
-        self._adopt_session(session)
-        show_code(read_recovery_code(self._rest, session))
-        return await self._publish_and_sync()
-
-    async def recover(
-        self, account: str | UUID, read_code: ReadInput | Proofs, show_code: ShowCode, name: str = "vyry"
-    ) -> UUID:
-        """Take over an account, by username or user id, with its recovery code: a new primary device; all other devices end. `show_code` gets the next recovery code.
-
-        `Proofs` have the PIN, for a registration lock. Raises Refused, MistypedRecoveryCode, Unreachable.
-        """
-        named = {"userId": str(account)} if isinstance(account, UUID) else {"username": account.removeprefix("@")}
-        proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code)
-        session = await recover_account(self._rest, named, name, proofs)
-        self._adopt_session(session)
-        show_code(read_recovery_code(self._rest, session))
         return await self._publish_and_sync()
 
     def _adopt_session(self, session: Mapping[str, Any]) -> None:

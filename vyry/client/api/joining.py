@@ -1,13 +1,14 @@
 """An account without a phone number: joining by an invitation, and the invitations of members (docs/protocol.md, "Joining", "Invitations to the node")."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
 from vyry.client.api.contacts import Contacts
+from vyry.client.api.sign_up import Proofs, canonical_recovery_code, recover_account
 from vyry.client.errors import NotAnInvitation
 from vyry.client.store import kinds
 from vyry.client.store.store import Store
@@ -64,6 +65,53 @@ def read_recovery_code(rest: RestClient, session: Body) -> str:
     """The recovery code of a response."""
     with rest.validated_response():
         return read_text(session["recoveryCode"], _MAX_CODE)
+
+
+class Joining:
+    """An account by an invitation, and what its owner does with a recovery code."""
+
+    def __init__(
+        self, store: Store, rest: RestClient, adopt: Callable[[Body], None], publish: Callable[[], Awaitable[UUID]]
+    ) -> None:
+        """`adopt` makes the profile the device of a session; `publish` publishes its keys and returns the account."""
+        self._store = store
+        self._rest = rest
+        self._adopt = adopt
+        self._publish = publish
+
+    async def join(
+        self, invitation: str, show_code: ShowCode, *, username: str | None = None, name: str = "vyry"
+    ) -> UUID:
+        """Make an account without a phone number by an invitation (link or token). `show_code` gets the recovery code, once, as soon as the account exists: without it the account is lost with its devices.
+
+        A repetition after a lost answer, within 10 minutes, gives the same account. Raises NotAnInvitation, Refused, Unreachable.
+        """
+        session = await join_node(self._store, self._rest, InvitationLink.read(invitation), name, username)
+        return await self._start(session, show_code)
+
+    async def recover(self, account: str | UUID, proofs: Proofs, show_code: ShowCode, *, name: str = "vyry") -> UUID:
+        """Take over an account, by username or user id, with its recovery code (`proofs.code`): a new primary device; all other devices end. `show_code` gets the next recovery code.
+
+        Raises Refused, MistypedRecoveryCode, Unreachable.
+        """
+        named = {"userId": str(account)} if isinstance(account, UUID) else {"username": account.removeprefix("@")}
+        return await self._start(await recover_account(self._rest, named, name, proofs), show_code)
+
+    async def renew_recovery_code(self, pin: str | None = None) -> str:
+        """A new recovery code in place of any other, shown this once. Needs the PIN if one is set. Raises Refused, Unreachable."""
+        return read_recovery_code(
+            self._rest, await self._rest.call("POST", "/account/recovery-code", {"pin": pin} if pin else {})
+        )
+
+    async def delete_account(self, *, recovery_code: str | None = None, pin: str | None = None) -> None:
+        """Delete the account and everything that the node stores about it. An account with a PIN needs the PIN, too; one without a number the code or the PIN. Raises MistypedRecoveryCode, Refused, Unreachable."""
+        proof = {"recoveryCode": canonical_recovery_code(recovery_code)} if recovery_code else {}
+        await self._rest.call("POST", "/account/delete", {**proof, **({"pin": pin} if pin else {})})
+
+    async def _start(self, session: Body, show_code: ShowCode) -> UUID:
+        self._adopt(session)
+        show_code(read_recovery_code(self._rest, session))
+        return await self._publish()
 
 
 class NodeInvitations:
