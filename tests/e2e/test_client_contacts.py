@@ -126,7 +126,7 @@ def test_a_given_name_that_reads_like_an_address_is_refused(terminal: CliRunner)
 def test_a_number_is_masked_and_an_account_without_a_name_is_its_first_digits(terminal: CliRunner) -> None:
     ann, bo = terminal.sign_up("ann"), terminal.sign_up("bo")
     terminal.run_client_json("bo", "send", ann, "first")
-    assert terminal.run_client("ann", "receive").out.splitlines()[-1] == f"{bo[:8]}: first"
+    assert terminal.run_client("ann", "receive").out.splitlines()[-1] == f"{bo[:8]} ({bo[-8:]}): first"
 
     number = "+491512399901"
     cy = terminal.sign_up("cy", number)

@@ -182,7 +182,7 @@ def known_name(client: Client, user_id: UUID) -> str:
         given_name(client, user_id)
         or (_chosen_name(client, user_id, chosen) if chosen else None)
         or remembered_name(client, user_id)
-        or str(user_id)[:_SHORT_ID]
+        or _short_id(user_id)
     )
 
 
@@ -216,7 +216,7 @@ def _reported_name(client: Client, user_id: UUID, profile: Mapping[str, Any]) ->
     if shown and remembered is None:
         # The node can read and change this one.
         return f"{quote_name(shown, _MAX_CHOSEN_NAME)} ({digits})"
-    return remembered or str(user_id)[:_SHORT_ID]
+    return remembered or _short_id(user_id)
 
 
 def mask_number(number: str) -> str:
@@ -228,7 +228,13 @@ def _chosen_name(client: Client, user_id: UUID, chosen: str) -> str:
     """A name that the account chose, in quotes; with what tells it apart where another account looks alike."""
     people, quoted = client.people, quote_name(chosen, _MAX_CHOSEN_NAME)
     alike = {*people.names.given_to(chosen), *people.chosen.chosen_by(chosen), *_holders(client, chosen)} - {user_id}
-    return f"{quoted} ({_distinction(client, user_id)})" if alike else quoted
+    is_like_address = _PERSON_PREFIX.match(unicodedata.normalize("NFKC", chosen)) is not None
+    return f"{quoted} ({_distinction(client, user_id)})" if alike or is_like_address else quoted
+
+
+def _short_id(user_id: UUID) -> str:
+    """The beginning of an id. It is the time of registration, which others share, so the end follows."""
+    return f"{str(user_id)[:_SHORT_ID]} ({user_id.hex[-_DIGITS:]})"
 
 
 def _holders(client: Client, chosen: str) -> list[UUID]:
