@@ -16,8 +16,8 @@ help: ## print this list
 
 install: .venv/installed ## make .venv with the command vyry
 
-start: install ## run a node: everything in one process, nothing else needed
-	VYRY_ENV=$${VYRY_ENV:-development} $(BIN)/vyry start
+start: install ## run a node: everything in one process, nothing else needed; members may invite others
+	VYRY_ENV=$${VYRY_ENV:-development} VYRY_MEMBER_INVITES=$${VYRY_MEMBER_INVITES:-20} $(BIN)/vyry start
 
 test: .venv/tested services ## run every test on real PostgreSQL, Redis and Kafka (ARGS="-k word")
 	$(BIN)/python -m scripts.with_services -- $(if $(ARGS),$(BIN)/pytest $(ARGS),$(SHELL) -c '$(BIN)/pytest $(ASIDE) $(QUICK) && $(BIN)/pytest tests/e2e')

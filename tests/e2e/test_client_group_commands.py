@@ -101,8 +101,8 @@ def test_a_title_takes_the_place_of_nobody(trio: Trio) -> None:
         trio.create("Twice")
     trio.create("bo_of_the_trio", trio.cy)
 
-    refused(client("ann", "send", "bo_of_the_trio", "secret"), Exit.FAILED, "use @bo_of_the_trio")
-    refused(client("ann", "send", "Twice", "hello"), Exit.FAILED, "2 groups have the title Twice")
+    refused(client("ann", "send", "bo_of_the_trio", "secret"), Exit.WRONG_LINE, "use @bo_of_the_trio")
+    refused(client("ann", "send", "Twice", "hello"), Exit.WRONG_LINE, "2 groups have the title Twice")
     assert client("ann", "send", "@bo_of_the_trio", "for Bo alone").code == Exit.DONE
     assert trio.texts("bo")[-1] == "for Bo alone"
     assert "for Bo alone" not in trio.texts("cy")

@@ -149,7 +149,7 @@ def test_a_group_takes_no_remembered_name_even_when_the_node_hides_it(takeover: 
 
     done = takeover.ann("send", bare, "secret")
 
-    assert (done.code, done.out) == (Exit.FAILED, "")
+    assert (done.code, done.out) == (Exit.WRONG_LINE, "")
     assert f"use {takeover.name}" in done.err
 
 

@@ -1,11 +1,8 @@
-"""From an empty folder to a first message: `vyry start`, the README in two terminals, and the example that ships."""
+"""From an empty folder to a first message: `vyry start`, and the example that ships."""
 
 import asyncio
-import os
 import re
-import shlex
 import sys
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -16,51 +13,6 @@ from tests.support.rest_device import NodeClient
 
 
 EXAMPLE = ROOT / "examples" / "first_message.py"
-
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-async def typed_line(home: Path, line: str, user_id: str = "USER_ID") -> asyncio.subprocess.Process:
-    """A line of the README in a terminal."""
-    program, *words = shlex.split(line.replace("USER_ID", user_id))
-    assert program == ".venv/bin/vyry"
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "vyry.cli.main", *words),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "HOME": str(home)},
-    )
-
-
-async def signed_up(home: Path, line: str, node: NodeClient) -> str:
-    """A person who runs that line, and types the code that the node shows; answers what the terminal says."""
-    process = await typed_line(home, f"{line} --url {node.url}")
-    assert process.stderr is not None
-    await process.stderr.readuntil(b": ")
-    code = await node.latest_code(re.findall(r"\+[0-9]+", line)[0])
-    said, _ = await process.communicate(f"{code}\n".encode())
-    return said.decode()
-
-
-async def test_the_first_message_of_the_readme_goes_from_one_terminal_to_the_other(
-    all_in_one: AllInOneProcess, http: aiohttp.ClientSession, tmp_path: Path
-) -> None:
-    node = NodeClient(http, all_in_one.url, all_in_one.otp_file)
-    bo_signs_up, bo_waits, ann_signs_up, ann_writes = re.findall(r"^\.venv/bin/vyry client .*$", README, re.MULTILINE)
-
-    async with asyncio.timeout(50):
-        bo_id = (await signed_up(tmp_path, bo_signs_up, node)).split()[-1].rstrip(".")
-        bo = await typed_line(tmp_path, bo_waits)
-        await signed_up(tmp_path, ann_signs_up, node)
-        said, _ = await (await typed_line(tmp_path, ann_writes, bo_id)).communicate()
-        assert bo.stdout is not None
-        await bo.stdout.readuntil(b": Hello Bo, the node cannot read this.\n")
-        bo.kill()
-        await bo.communicate()
-
-    assert said == b"Sent.\n"
 
 
 async def started_example(*arguments: str) -> asyncio.subprocess.Process:

@@ -76,6 +76,58 @@ class BadNumber(ClientError):
     """Not a phone number with a country; the text says what is wrong, with an example."""
 
 
+class BadName(ClientError):
+    """A name that the user gives to an account reads like a username, a number, an id or a link."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"name: {name!r} reads like a username, a number, an id or a link; give a name such as Bo.")
+
+
+class NotAnInvitation(ClientError):
+    """A text is not an invitation link or its token."""
+
+    def __init__(self) -> None:
+        super().__init__("Not an invitation: copy all of the link (https://HOST/#invite=TOKEN).")
+
+
+class MistypedRecoveryCode(ClientError):
+    """A text is not a recovery code, or a character of it is mistyped. Nothing was sent."""
+
+    def __init__(self, problem: object) -> None:
+        super().__init__(f"Recovery code: {problem}. Check it and type it again.")
+
+
+class AmbiguousName(ClientError):
+    """A name means several accounts: `candidates`, each with the text that tells it apart."""
+
+    def __init__(self, word: str, candidates: Mapping[UUID, str]) -> None:
+        listed = ", ".join(f"{text} {user_id}" for user_id, text in candidates.items())
+        super().__init__(
+            f"{word} means {len(candidates)} users: {listed}. Use the user id of one of them, or give one another name with `vyry client add`."
+        )
+        self.candidates = candidates
+
+
+class NotAContactLink(ClientError):
+    """A text is not a contact link; the text of the error says what one looks like."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Not a contact link: copy all of it, as `vyry client contact` prints it (https://HOST/#contact=USERID.KEYHASH)."
+        )
+
+
+class ContactDiffers(ClientError):
+    """The node reports another identity key for an account than its contact link. Nothing was stored.
+
+    `user_id`: the account of the link.
+    """
+
+    def __init__(self, user_id: UUID, text: str) -> None:
+        super().__init__(text)
+        self.user_id = user_id
+
+
 class NameChanged(ClientError):
     """The node reports another account for a name than the remembered one. The user decides which one is meant; until then the remembered one counts.
 

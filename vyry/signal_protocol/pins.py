@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 from uuid import UUID
 
 from vyry.kernel.base64_text import encode_base64
+from vyry.kernel.display_text import clean_line
 from vyry.signal_protocol.contents import read_bytes, read_id, write_object
 from vyry.signal_protocol.primitives import KEY_BYTES
 from vyry.signal_protocol.refusals import BadContent
@@ -15,6 +16,8 @@ from vyry.signal_protocol.refusals import BadContent
 #: Members of a group in one pin, at most.
 MAX_MEMBERS: Final = 1_000
 LONGEST_NAME: Final = 100
+#: The first character of a name that the user gave.
+GIVEN: Final = "="
 _ID_BYTES: Final = 16
 _LAST_MOMENT: Final = 2**53
 Value = TypeVar("Value")
@@ -93,7 +96,7 @@ class GroupPin:
 
 @dataclass(frozen=True, slots=True)
 class NamePin:
-    """A username with "@", or a phone number, and the account that it is remembered for."""
+    """A username with "@", a phone number, or with "=" the name that the user gave, and the account that it is remembered for."""
 
     FIELD: ClassVar[str] = "names"
     name: str
@@ -162,7 +165,8 @@ class PinSet:
         _check_once(
             [*(each.conversation_id for each in found.directs), *(each.conversation_id for each in found.groups)]
         )
-        _check_once([each.name for each in found.names])
+        # Two people may have the same given name: what the user calls them is no address.
+        _check_once([(each.name, each.user_id if is_given_name(each.name) else None) for each in found.names])
         return found
 
 
@@ -188,13 +192,20 @@ def chunk_pins(pins: Sequence[Pin], max_bytes: int) -> Iterator[PinSet]:
 
 
 def is_name(text: str) -> bool:
-    """Whether this can be a remembered name."""
+    """Whether this can be a remembered name. A given name is one cleaned line."""
+    if is_given_name(text):
+        return 1 < len(text) <= LONGEST_NAME and clean_line(text[1:]) == text[1:]
     return (
         1 < len(text) <= LONGEST_NAME
         and text[0] in "@+"
         and text.isprintable()
         and not any(each.isspace() for each in text)
     )
+
+
+def is_given_name(text: str) -> bool:
+    """Whether this is the form of a name that the user gave to an account, instead of a username or number."""
+    return text.startswith(GIVEN)
 
 
 def _read(fields: dict[str, Any], name: str, read: Callable[[object], Value]) -> tuple[Value, ...]:

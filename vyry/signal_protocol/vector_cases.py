@@ -7,6 +7,7 @@ from uuid import UUID
 
 from vyry.kernel.base64_text import decode_base64
 from vyry.signal_protocol import attachments, linking, safety, session_cases
+from vyry.signal_protocol.contact_links import ContactLink
 from vyry.signal_protocol.handshake import Handshake, Prefix, Prekeys, answer, begin
 from vyry.signal_protocol.keys import Bundle, DhPrekey, KemPrekey, OwnDevice
 from vyry.signal_protocol.primitives import Address, DhPair, Encapsulated, KemPair, SigningPair, verify
@@ -333,6 +334,15 @@ def _safety_number(case: Mapping[str, Any]) -> Found:
     }
 
 
+def _contact_link(case: Mapping[str, Any]) -> Found:
+    given = case["input"]
+    if "link" in given:
+        read = ContactLink.read(given["link"])
+        return {"url": read.url, "userId": str(read.user_id), "keyHash": read.key_hash.hex()}
+    made = ContactLink.of(given["url"], UUID(given["userId"]), decode_base64(given["identityKey"]))
+    return {"link": str(made), "keyHash": made.key_hash.hex()}
+
+
 def _signature(case: Mapping[str, Any]) -> Found:
     given = case["input"]
     verify(decode_base64(given["publicKey"]), decode_base64(given["signature"]), decode_base64(given["message"]))
@@ -356,6 +366,7 @@ TOPICS: Final[Mapping[str, Callable[[Mapping[str, Any]], Found]]] = {
     "attachment": _attachment,
     "linking": _linking,
     "safety-number": _safety_number,
+    "contact-link": _contact_link,
     "signature": _signature,
     "agreement": _agreement,
 }

@@ -22,6 +22,26 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         ),
     ),
     (
+        "joining:join",
+        "Join a node by an invitation, without a phone number.",
+        ('join "https://node.example/#invite=..." --name Ann', "join TOKEN --url https://node.example --username ann"),
+    ),
+    (
+        "joining:recover",
+        "Take over your account on this device by its recovery code. All its other devices are removed.",
+        (
+            "recover @ann --profile new --url https://node.example",
+            "recover @ann --code-file code.txt --pin-file pin.txt",
+        ),
+    ),
+    (
+        "joining:recovery_code",
+        "Make a new recovery code for your account. Any earlier code is void.",
+        ("recovery-code",),
+    ),
+    ("joining:delete", "Delete your account and everything that the node stores about it.", ("delete",)),
+    ("invite:app", "Invite people to this node.", ()),
+    (
         "linking:link",
         "Link this profile to your account as a new device.",
         ("link --profile laptop", 'link --profile laptop --name "Ann\'s laptop"'),
@@ -37,15 +57,21 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         "Show or change your profile, or show the profile of another user.",
         ("profile", 'profile --username ann --name "Ann Lee"', 'profile --sealed-name "Ann"', "profile @bo"),
     ),
+    ("contacts:contact", "Print your contact link and its QR code.", ("contact", "contact --json")),
+    (
+        "contacts:add",
+        "Add a user by their contact link, or give a user a name.",
+        ('add "https://node.example/#contact=..." --name Bo', 'add @bo --name "Bo Lee"'),
+    ),
     ("pin:app", "Show, set or remove the PIN of your account.", ()),
     (
         "friends:app",
-        "Manage friends, friend requests and blocks. WHO is a user id, @username or phone number (+...).",
+        "Manage friends, friend requests and blocks. WHO is a name, @username, phone number (+...), contact link or user id.",
         (),
     ),
     (
         "groups:app",
-        "Manage groups. GROUP is a title or conversation id; WHO is a user id, @username or phone number (+...).",
+        "Manage groups. GROUP is a title or conversation id; WHO is a name, @username, phone number (+...), contact link or user id.",
         (),
     ),
     ("chat_command:chat", "Open the full-screen chat.", ("chat", "chat @bo")),
@@ -101,4 +127,9 @@ for _target, _help, _examples in COMMANDS:
     if _function == "app":
         app.command(f"vyry.cli.client.{_target}", name=_module, help=_help)
     else:
-        app.command(f"vyry.cli.client.{_target}", name=_function, help=_help, help_epilogue=format_examples(*_examples))
+        app.command(
+            f"vyry.cli.client.{_target}",
+            name=_function.replace("_", "-"),
+            help=_help,
+            help_epilogue=format_examples(*_examples),
+        )

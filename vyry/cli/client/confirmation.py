@@ -12,7 +12,11 @@ from vyry.client.api.client import Client
 from vyry.client.errors import NotRegistered, Refused
 
 
-_WRONG_TEXTS: Final = {"INVALID_OTP": "The code is wrong", "INVALID_PIN": "The PIN is wrong"}
+_WRONG_TEXTS: Final = {
+    "INVALID_OTP": "The code is wrong",
+    "INVALID_PIN": "The PIN is wrong",
+    "INVALID_RECOVERY_CODE": "The recovery code or the name is wrong",
+}
 
 
 async def confirm(consequence: str, *, yes: bool) -> None:

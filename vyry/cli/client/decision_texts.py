@@ -7,7 +7,7 @@ from uuid import UUID
 from vyry.cli.client.context import CommandContext
 from vyry.cli.client.execution import flush_outbox
 from vyry.cli.client.exit_codes import DECISIONS, CommandFailed, Exit, decision_for_reason
-from vyry.cli.client.names import DisplayNames, remembered_name
+from vyry.cli.client.names import DisplayNames, account_word
 from vyry.cli.client.terminal_text import sanitize_line
 from vyry.client.api.client import Client
 from vyry.client.sync.pending_decisions import Decision
@@ -79,7 +79,7 @@ async def _kept_text(client: Client, context: CommandContext, chat: UUID, decide
         each for each in client.conversations.decisions.of(chat) if each.decide == decide and each.user_id is not None
     ]
     user_id = found[0].user_id if found else None
-    who = (remembered_name(client, user_id) or str(user_id)) if user_id is not None else "the other person"
+    who = account_word(client, user_id) if user_id is not None else "the other person"
     step = next_step(context, decide, who)
     return f"{decision_text(decide, who)}. The message is stored and will be sent after you decide: {step}"
 

@@ -5,13 +5,18 @@ from enum import IntEnum
 from typing import Any, Final
 
 from vyry.client.errors import (
+    AmbiguousName,
+    BadName,
     BadNumber,
     ChainBroken,
     ClientError,
+    ContactDiffers,
     InClear,
     LinkEnded,
     NameChanged,
     NobodyFound,
+    NotAContactLink,
+    NotAnInvitation,
     NotCompared,
     NotRegistered,
     Refused,
@@ -76,10 +81,13 @@ def _decision_for_error(problem: BaseException) -> Mapping[str, Any]:
         case NameChanged():
             accounts = {"userId": str(problem.held), "newUserId": str(problem.told)}
             return {"decide": "nameChanged", "name": problem.name, **accounts}
-        case NotCompared():
-            return {"decide": "notCompared"}
+        case ContactDiffers():
+            return {"decide": "contactDiffers", "userId": str(problem.user_id)}
+        case AmbiguousName():
+            return {"candidates": [str(each) for each in problem.candidates]}
         case _:
-            return decision_for_reason(type(problem).__name__)
+            reason = type(problem).__name__
+            return {"decide": "notCompared"} if isinstance(problem, NotCompared) else decision_for_reason(reason)
 
 
 def _exit_code(problem: BaseException) -> Exit:
@@ -101,6 +109,11 @@ _EXIT_CODE_BY_ERROR: Final[dict[type[BaseException], Exit]] = {
     NameChanged: Exit.DECIDE,
     NotCompared: Exit.DECIDE,
     NobodyFound: Exit.NOT_FOUND,
+    ContactDiffers: Exit.DECIDE,
+    AmbiguousName: Exit.WRONG_LINE,
+    BadName: Exit.WRONG_LINE,
+    NotAContactLink: Exit.WRONG_LINE,
+    NotAnInvitation: Exit.WRONG_LINE,
     BadNumber: Exit.WRONG_LINE,
     InClear: Exit.WRONG_LINE,
 }

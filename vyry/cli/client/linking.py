@@ -3,12 +3,11 @@
 import sys
 from typing import Final
 
-import segno
-
 from vyry.cli.client.confirmation import can_retry, confirm_account_replacement
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.pin import pin_reader, read_pin_file
+from vyry.cli.client.qr_code import print_qr_code
 from vyry.cli.client.terminal_text import MAX_NAME, indent_continuation, quote_name, sanitize_line
 from vyry.cli.command_line import FilePath, Flag, FreeText
 from vyry.cli.prompts import read_line
@@ -37,8 +36,7 @@ def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext 
         await confirm_account_replacement(client, context, yes=yes)
         attempt = await client.links.begin(name)
         if not context.json:
-            # On standard error: programs read standard output.
-            segno.make(attempt.uri, error="l").terminal(out=sys.stderr, compact=True)
+            print_qr_code(attempt.uri)
         context.print_result(
             f"Within two minutes, scan this code with your other device, or run there: vyry client approve '{attempt.uri}'",
             {"uri": attempt.uri},

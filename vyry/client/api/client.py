@@ -12,14 +12,16 @@ from uuid import UUID
 import aiohttp
 
 from vyry.client.api.account import Account, Devices
+from vyry.client.api.contacts import Contacts
 from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
+from vyry.client.api.joining import Joining, NodeInvitations
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
+from vyry.client.api.open_profile import flatten_errors, open_profile_store
 from vyry.client.api.people import Friends, People
-from vyry.client.api.profile_lock import acquire_profile_lock
 from vyry.client.api.safety import Safety
 from vyry.client.api.sign_up import Proofs, ReadInput, sign_up
 from vyry.client.crypto.device_lists import fetch_identity_key
@@ -28,6 +30,7 @@ from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.errors import Unreachable
 from vyry.client.store import kinds
+from vyry.client.store.chosen_names import ChosenNames
 from vyry.client.store.events import Event, IdentityChanged, Target
 from vyry.client.store.journal import Journal
 from vyry.client.store.mailbox_chain import Entry, MailboxPosition, ProcessedPage
@@ -76,12 +79,9 @@ class Client:
         bytes_progress: ProgressTimer | None = None,
         on_changed_key: OnChangedKey = "ask",
     ) -> None:
-        self._store = store
-        self._rest = rest
+        self._store, self._rest = store, rest
         self._bytes_progress = bytes_progress or ProgressTimer()  # Advances with the bytes of all connections.
-        self._inbox = Inbox(store)
-        self._journal = Journal(store)
-        self._reminders = KeyReminders(store)
+        self._inbox, self._journal, self._reminders = Inbox(store), Journal(store), KeyReminders(store)
         self._policy = ChangedKeyPolicy(store, rest, self._inbox, on_changed_key)
         self._outbox = Outbox(store, rest, now_milliseconds, self._policy)
         self._upkeep = KeyMaintenance(store, rest, now_milliseconds)
@@ -99,13 +99,16 @@ class Client:
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
         profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate
-        self.people: Final = People(rest, profiles, RememberedNames(store), invalidate)
+        self.people: Final = People(rest, profiles, RememberedNames(store), ChosenNames(store), invalidate)
         self.friends: Final = Friends(rest)
         self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
+        self.contacts: Final = Contacts(store, rest, self.safety)
+        self.node_invitations: Final = NodeInvitations(rest, self.contacts)
+        self.joining: Final = Joining(store, rest, self._adopt_session, self._publish_and_sync)
         self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
         self.stop: Final = StopSignal(self._event_ready)
         self.run: Final = HandlerLoop(self.events, self.dead_letters, self.stop)
@@ -117,7 +120,7 @@ class Client:
     ) -> AsyncIterator["Client"]:
         """The device of this profile, connected while the context is open if it is registered. `on_changed_key`: what to do about a changed identity key without asking a person. Raises StoreLocked, StoreFull, StoreFailed."""
         problems: list[BaseException] = []
-        with await _open_store(profile, waits) as store:
+        with await open_profile_store(profile, waits) as store:
             try:
                 progress = ProgressTimer()
                 async with (
@@ -142,7 +145,7 @@ class Client:
                     for task in running:
                         task.cancel()
             except BaseExceptionGroup as group:
-                problems += _flatten(group)
+                problems += flatten_errors(group)
         if problems:
             raise problems[0]
 
@@ -156,12 +159,18 @@ class Client:
     ) -> UUID:
         """Sign up with this number: a new primary device with new keys; all other devices of the account are revoked. The PIN is requested if the number is locked; `Proofs` also decide whether a wrong input is requested again. Raises BadNumber, Refused, Unreachable."""
         proofs = read_code if isinstance(read_code, Proofs) else Proofs(read_code, read_pin)
-        session = await sign_up(self._rest, phone_number, name, proofs)
+        self._adopt_session(await sign_up(self._rest, phone_number, name, proofs))
+        return await self._publish_and_sync()
+
+    def _adopt_session(self, session: Mapping[str, Any]) -> None:
+        """The profile becomes the device of this session, with new keys."""
         with self._rest.validated_response():
             me = LocalDevice.generate(read_uuid(session["userId"]), read_device_id(session["deviceId"]))
         with self._store.transaction():
             self._rest.save_tokens(session)
             me.save(self._store)
+
+    async def _publish_and_sync(self) -> UUID:
         await self._upkeep.publish_all()
         self._start_syncing()
         return self.user_id
@@ -361,25 +370,3 @@ class Client:
         position = LocalDevice.load(self._store).point
         assert position is not None
         return position
-
-
-async def _open_store(profile: Profile, waits: Waits) -> Store:
-    """Open the store of this profile once this process has its lock; a cancelled caller leaves no store open."""
-    profile.check_transport()
-    profile.check_exists()
-    with profile.translated_errors():
-        lock = await acquire_profile_lock(profile.store_path, waits)
-    opening = asyncio.get_running_loop().run_in_executor(None, profile.open_store, lock)
-    try:
-        return await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        (await opening).close()
-        raise
-
-
-def _flatten(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    """The errors in a group, without the groups around them."""
-    found: list[BaseException] = []
-    for each in group.exceptions:
-        found += _flatten(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return found

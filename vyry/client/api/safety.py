@@ -4,19 +4,29 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.crypto.peers import Peers, clear_changed_key, is_verified, mark_verified, record_changed_key
-from vyry.client.errors import NotCompared
+from vyry.client.errors import ContactDiffers, NotCompared
 from vyry.client.store import kinds
 from vyry.client.store.mailbox_chain import decode_bytes
 from vyry.client.store.store import Store
 from vyry.client.transport.rest import RestClient
+from vyry.signal_protocol.contact_links import ContactLink
 from vyry.signal_protocol.safety import fingerprint, safety_number
 
 
 Accept = Callable[[UUID, bytes], Awaitable[None]]
+_FORGED_TEXT: Final = (
+    "WARNING: the node reports another key for this account than its contact link. Someone may intercept the conversation, or the link is old or wrong. "
+    "Nothing was added. Get the link from the person again, over another channel; if it still differs, write nothing and ask the operator of the node."
+)
+_CHANGED_TEXT: Final = (
+    "WARNING: the key of this account has changed since you wrote to it; the link is of the new key. Nothing was added. "
+    "Compare the new safety number with the person, and accept it with `vyry client safety`; then add the link again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +85,28 @@ class Safety:
         with self._store.transaction():
             if self._peers.identity_key(user_id) not in (None, key):
                 raise NotCompared("The stored key has changed meanwhile: show the safety number again.")
-            self._peers.save_identity(user_id, key)
-            mark_verified(self._store, user_id, is_verified=True)
-            if self._on_verified is not None:
-                self._on_verified(user_id)
+            self._save_verified(user_id, key)
             if stored is None:
                 self._store.put(kinds.SHOWN_KEY, str(user_id), None)
+
+    async def verify_link(self, link: ContactLink) -> None:
+        """Record that the key of this account was compared by its contact link. Raises ContactDiffers, then nothing is stored; Refused, Unreachable."""
+        user_id, reported = link.user_id, await self._fetch_identity_key(link.user_id)
+        with self._store.transaction():
+            stored = self._peers.identity_key(user_id)
+            if stored is not None and stored != reported:
+                record_changed_key(self._store, user_id, reported)
+            if not link.matches(reported):
+                raise ContactDiffers(user_id, _FORGED_TEXT)
+            if stored not in (None, reported):
+                raise ContactDiffers(user_id, _CHANGED_TEXT)
+            self._save_verified(user_id, reported)
+
+    def _save_verified(self, user_id: UUID, key: bytes) -> None:
+        self._peers.save_identity(user_id, key)
+        mark_verified(self._store, user_id, is_verified=True)
+        if self._on_verified is not None:
+            self._on_verified(user_id)
 
     def is_verified(self, user_id: UUID) -> bool:
         """Whether the number of the stored key was compared."""

@@ -1,12 +1,13 @@
-"""Sign-up: a one-time code sent to a phone number, and the PIN if the number is locked (docs/protocol.md, "Sign-up")."""
+"""Sign-up: a one-time code sent to a phone number, or the recovery code, and the PIN if the account is locked (docs/protocol.md, "Sign-up and sessions")."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from vyry.client.errors import Refused
+from vyry.client.errors import MistypedRecoveryCode, Refused
 from vyry.client.store.remembered_names import read_number
 from vyry.client.transport.rest import MAX_TOKEN, Body, RestClient
 from vyry.client.transport.validation import read_text
+from vyry.kernel.recovery_code import InvalidRecoveryCode, encode_recovery_code, parse_recovery_code
 
 
 ReadInput = Callable[[], Awaitable[str]]
@@ -32,7 +33,33 @@ async def sign_up(rest: RestClient, phone_number: str, name: str, proofs: Proofs
         proof = {"challengeId": challenge_id, "otp": await proofs.code()}
         return await rest.call_unauthenticated("POST", "/auth/verify-otp", {**proof, "device": device})
 
-    session = await _retry_proof(verify, proofs)
+    return await _unlock_if_required(rest, await _retry_proof(verify, proofs), device, proofs)
+
+
+async def recover_account(rest: RestClient, account: Body, name: str, proofs: Proofs) -> Body:
+    """The session of a new primary device, with another `recoveryCode`. `account`: its `username` or `userId`; `proofs.code` is the recovery code.
+
+    Raises Refused (INVALID_RECOVERY_CODE, INVALID_PIN ...), MistypedRecoveryCode, Unreachable.
+    """
+    device = {"name": name, "platform": "cli"}
+
+    async def verify() -> Body:
+        proof = {**account, "recoveryCode": canonical_recovery_code(await proofs.code())}
+        return await rest.call_unauthenticated("POST", "/auth/recover", {**proof, "device": device})
+
+    return await _unlock_if_required(rest, await _retry_proof(verify, proofs), device, proofs)
+
+
+def canonical_recovery_code(typed: str) -> str:
+    """The code as it was shown, from the ways people type it. Raises MistypedRecoveryCode; then nothing was sent, and no attempt is used up."""
+    try:
+        return encode_recovery_code(parse_recovery_code(typed))
+    except InvalidRecoveryCode as problem:
+        raise MistypedRecoveryCode(problem) from None
+
+
+async def _unlock_if_required(rest: RestClient, session: Body, device: Body, proofs: Proofs) -> Body:
+    """The session, after the PIN of a registration lock where there is one."""
     if not session.get("requiresPin"):
         return session
     read_pin = proofs.pin
@@ -41,7 +68,7 @@ async def sign_up(rest: RestClient, phone_number: str, name: str, proofs: Proofs
             423,
             {
                 "error_code": "PIN_REQUIRED",
-                "error": "The registration lock of this number is on: enter the PIN of the account.",
+                "error": "The registration lock of this account is on: enter the PIN of the account.",
             },
         )
     with rest.validated_response():

@@ -12,6 +12,8 @@ CHECK: Final = "check"
 LOCAL_DEVICE: Final = "me"
 #: Access and refresh token.
 TOKENS: Final = "tokens"
+#: By token of an invitation: the id of the attempt to join by it, which a repetition names again.
+JOIN_ATTEMPT: Final = "join attempt"
 #: Hash of the id of the machine that used the profile last.
 MACHINE: Final = "machine"
 #: When the profile was last used, for a clock that may be wrong.
@@ -80,6 +82,8 @@ STOPPED: Final = "decision"
 #: By name: the account; by account: its names.
 NAME_ACCOUNT: Final = "name"
 ACCOUNT_NAMES: Final = "names"
+#: By account: the name that it chose for itself, as last read.
+CHOSEN_NAME: Final = "name chosen"
 #: Pins that a newly linked device still has to receive.
 PENDING_PINS: Final = "pins due"
 

@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from vyry.cli.client.names import group_label
-from vyry.client.errors import BadNumber, NameChanged
+from vyry.client.errors import BadName, BadNumber, NameChanged, TextTooLong
+from vyry.client.store.chosen_names import ChosenNames
 from vyry.client.store.remembered_names import RememberedNames, canonical_name
 from vyry.client.store.store import Store
 
@@ -109,3 +110,42 @@ def test_a_title_that_begins_like_a_name_is_marked(title: str) -> None:
 @pytest.mark.parametrize("title", ["Walks", "bo_lee", "Bo & Ann", "Me + you", "散歩"])
 def test_other_titles_stay_as_they_are(title: str) -> None:
     assert group_label(title) == title
+
+
+def test_a_given_name_is_found_in_any_case_and_two_accounts_may_have_it(names: RememberedNames) -> None:
+    names.save("@bo", BO)
+    for user_id in (BO, EVE):
+        names.give(user_id, " Bo  Lee ")
+
+    assert names.given(BO) == "Bo Lee"
+    assert set(names.given_to("bo lee")) == {BO, EVE}
+    assert names.account("@bo") == BO
+    names.give(EVE, "")
+    assert (names.given(EVE), names.given_to("BO LEE"), names.given_to("")) == (None, (BO,), ())
+
+
+def test_a_name_from_another_device_replaces_no_given_one(names: RememberedNames) -> None:
+    names.save("=Bo", BO)
+    names.save("=Bob", BO)
+
+    assert names.of(BO) == ("=Bo",)
+
+
+@pytest.mark.parametrize("name", ["@bo", "+49151234567", "=bo", "-bo", str(uuid4()), "https://x", "123456"])
+def test_a_given_name_cannot_read_like_an_address(names: RememberedNames, name: str) -> None:
+    with pytest.raises(BadName):
+        names.give(BO, name)
+    with pytest.raises(TextTooLong):
+        names.give(BO, "x" * 41)
+
+    assert names.of(BO) == ()
+
+
+def test_the_last_chosen_name_counts(store: Store) -> None:
+    chosen = ChosenNames(store)
+    for name in ("Bo", "Bob"):
+        chosen.save(BO, name)
+
+    assert (chosen.of(BO), chosen.chosen_by("bo"), chosen.chosen_by("BOB")) == ("Bob", (), (BO,))
+    chosen.save(BO, None)
+    assert (chosen.of(BO), chosen.chosen_by("bob")) == (None, ())
