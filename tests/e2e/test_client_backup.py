@@ -19,7 +19,7 @@ from tests.support.histories import add, message, shown
 from tests.support.rest_device import unused_number
 from tests.support.sdk_clients import link_clients, next_texts, open_client, register
 from vyry.cli.client.exit_codes import Exit
-from vyry.client.api.client import Profile
+from vyry.client.api.client import Client, Profile
 from vyry.client.history.reading import ArchiveReader
 from vyry.client.history.sealing import read_recovery_key
 from vyry.client.store.events import Message
@@ -157,12 +157,7 @@ async def test_commands_that_are_killed_lose_and_double_nothing(all_in_one: AllI
         ):
             await link_clients(ann, new)
         command = Command(all_in_one, tmp_path, "restore", str(file), "--key-file", str(key_file), "--profile", "new")
-        for number in range(KILLS):
-            await asyncio.to_thread(command.run, random.uniform(0.5, 4))
-            # Live mail in the same conversation.
-            await bo.send_text(chat, f"live {number}")
-            await bo.sent()
-        assert (await asyncio.to_thread(command.run, None)) == 0
+        await kill_restores(command, bo, chat)
         async with open_client(all_in_one, profiles / "new") as new:
             await next_texts(new, KILLS)
     with Profile(profiles / "new", "").open_store() as store:
@@ -170,6 +165,15 @@ async def test_commands_that_are_killed_lose_and_double_nothing(all_in_one: AllI
     assert found[: len(before)] == before
     live = [each[0] for each in found[len(before) :] if isinstance(each, tuple)]
     assert [each.text for each in live if isinstance(each, Message)] == [f"live {number}" for number in range(KILLS)]
+
+
+async def kill_restores(command: "Command", bo: Client, chat: UUID) -> None:
+    """Live mail in the same conversation comes between two kills; the last restore ends."""
+    for number in range(KILLS):
+        await asyncio.to_thread(command.run, random.uniform(0.5, 4))
+        await bo.send_text(chat, f"live {number}")
+        await bo.sent()
+    assert (await asyncio.to_thread(command.run, None)) == 0
 
 
 def kill_backups(node: AllInOneProcess, file: Path, key_file: Path) -> None:

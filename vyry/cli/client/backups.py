@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
@@ -11,6 +12,7 @@ from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.command_line import FilePath, Flag
 from vyry.cli.prompts import read_first_line, read_line
 from vyry.cli.stdio import is_interactive
+from vyry.client.api.backups import BackupResult
 from vyry.client.api.client import Client
 from vyry.client.history.errors import MistypedKey
 from vyry.client.history.sealing import read_recovery_key
@@ -41,12 +43,7 @@ def backup(
     """
 
     async def act(client: Client) -> None:
-        if file.exists() and not overwrite:
-            raise CommandFailed(
-                Exit.FAILED, f"{file} exists: give another name, or overwrite it with --overwrite. Nothing was written."
-            )
-        if not file.parent.is_dir():
-            raise CommandFailed(Exit.FAILED, f"{file.parent} is no folder: create it first. Nothing was written.")
+        _check_target(file, overwrite=overwrite)
         # Raises NotRegistered before a key is shown.
         _ = client.user_id
         is_new = new_key or client.backup.kept_key() is None
@@ -54,19 +51,7 @@ def backup(
             _show_new_key(client, context)
         with _progress(context, "Backup", is_bytes=False) as progress:
             written = await client.backup(file, overwrite=overwrite, progress=progress)
-        key_text = "" if is_new else " It is sealed under the recovery key that an earlier backup printed."
-        counts = f"{written.messages} messages, {written.conversations} conversations, {written.contacts} contacts"
-        context.print_result(
-            f"Written to {file}: {counts}.{key_text}",
-            {
-                "file": str(file),
-                "messages": written.messages,
-                "conversations": written.conversations,
-                "contacts": written.contacts,
-                "leftOut": written.left_out,
-                "size": written.size,
-            },
-        )
+        _print_written(context, file, written, is_new=is_new)
 
     context.run(act)
 
@@ -109,6 +94,24 @@ def restore(
         context.print_result(text, {"added": restored.added, "known": restored.known})
 
     context.run(act)
+
+
+def _check_target(file: Path, *, overwrite: bool) -> None:
+    """Before a key is shown. Raises CommandFailed."""
+    if file.exists() and not overwrite:
+        raise CommandFailed(
+            Exit.FAILED, f"{file} exists: give another name, or overwrite it with --overwrite. Nothing was written."
+        )
+    if not file.parent.is_dir():
+        raise CommandFailed(Exit.FAILED, f"{file.parent} is no folder: create it first. Nothing was written.")
+
+
+def _print_written(context: CommandContext, file: Path, written: BackupResult, *, is_new: bool) -> None:
+    counts = {"messages": written.messages, "conversations": written.conversations, "contacts": written.contacts}
+    listed = ", ".join(f"{count} {name}" for name, count in counts.items())
+    key_text = "" if is_new else " It is sealed under the recovery key that an earlier backup printed."
+    body = {"file": str(file), **counts, "leftOut": written.left_out, "size": written.size}
+    context.print_result(f"Written to {file}: {listed}.{key_text}", body)
 
 
 def _show_new_key(client: Client, context: CommandContext) -> None:

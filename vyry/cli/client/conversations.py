@@ -100,7 +100,7 @@ def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
                 {**conversation, **decision_fields(here)},
             )
         ids = {each["conversationId"] for each in listed}
-        for archived in client.conversations.archived():
+        for archived in client.conversations.archived.all():
             if str(archived.conversation_id) not in ids:
                 context.print_result(await _archived_line(archived, names), _archived_fields(archived))
 

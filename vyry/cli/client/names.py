@@ -63,7 +63,7 @@ async def resolve_conversation(client: Client, word: str) -> UUID:
         except Refused as refused:
             if refused.status != 404:
                 raise
-            if any(each.conversation_id == found for each in client.conversations.archived()):
+            if client.conversations.archived.get(found) is not None:
                 return found
         else:
             return found

@@ -16,6 +16,7 @@ from vyry.client.store import kinds
 from vyry.client.store.database import DISK_FULL_ERRNOS
 from vyry.client.store.store import Store
 from vyry.kernel.atomic_files import open_new_file
+from vyry.kernel.time import now_milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,11 @@ class Restores:
     async def drop(self) -> int:
         """Remove everything that the restore that is not finished has added. Returns how many events that were."""
         return await asyncio.to_thread(drop_import, self._store)
+
+
+def backup_calls(store: Store, refresh_titles: Callable[[], Awaitable[object]]) -> tuple[Backups, Restores]:
+    """What a client calls as `backup` and `restore`."""
+    return Backups(store, refresh_titles, now_milliseconds), Restores(store, now_milliseconds)
 
 
 @contextmanager

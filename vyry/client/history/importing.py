@@ -20,7 +20,7 @@ from vyry.client.store import kinds
 from vyry.client.store.archived_conversations import ArchivedConversation, ArchivedConversations
 from vyry.client.store.events import ContentEvent, Event, MemberAdded, Unreadable
 from vyry.client.store.history_rows import BEFORE_ALL, HistoryRows
-from vyry.client.store.journal import Journal, KnownContent, ReadReceipts
+from vyry.client.store.journal import Journal, KnownContent, ReadReceipts, forget_content
 from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import Store
 from vyry.signal_protocol.pins import DirectPin, GroupPin, IdentityPin, NamePin, Pin, PinSet
@@ -223,7 +223,7 @@ def pending_import(store: Store) -> ImportState | None:
 
 def drop_import(store: Store) -> int:
     """Remove every event of the import that is not finished. Returns how many there were; after a crash call it again."""
-    rows, journal, dropped = HistoryRows(store), Journal(store), 0
+    rows, dropped = HistoryRows(store), 0
     if pending_import(store) is None:
         return 0
     for packed in store.all(kinds.HISTORY_IMPORTED):
@@ -233,7 +233,7 @@ def drop_import(store: Store) -> int:
                 dropped += event is not None
                 rows.delete(number)
                 if isinstance(event, ContentEvent):
-                    journal.forget_content(event.id, event.sender_id, number)
+                    forget_content(store, event.id, event.sender_id, number)
     with store.transaction():
         _forget(store)
     store.truncate_wal()

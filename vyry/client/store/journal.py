@@ -92,15 +92,6 @@ class Journal:
         merged = replace(before or known, devices=devices)
         self._store.put(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}", pack(merged), until=now + KNOWN_DAYS * DAY_MS)
 
-    def forget_content(self, content_id: UUID, sender_id: UUID, number: int) -> None:
-        """The content with this number was removed: nothing is known of it, unless another event has its id."""
-        known = self.find_content(content_id, sender_id)
-        if known is not None and known.number == number:
-            name = f"{content_id}/{sender_id}"
-            self._store.put(kinds.KNOWN_CONTENT, name, None)
-            self._store.put(kinds.READ, name, None)
-            self._store.put(kinds.RECEIPTS, str(content_id), None)
-
     def set_expiry(self, number: int, at: int) -> None:
         """The event disappears at this moment (ms since 1970), or at an earlier one that was set before."""
         self._store.execute("UPDATE event SET ends_at = ? WHERE id = ? AND ifnull(ends_at, ?) >= ?", at, number, at, at)
@@ -132,6 +123,15 @@ class DeadLetterEvents:
             is_found = bool(self._store.execute("SELECT 1 FROM event WHERE id = ? AND is_taken = ?", number, before))
             self._store.execute("UPDATE event SET is_taken = ? WHERE id = ? AND is_taken = ?", after, number, before)
         return is_found
+
+
+def forget_content(store: Store, content_id: UUID, sender_id: UUID, number: int) -> None:
+    """The content with this number was removed: nothing is known of it, unless another event has its id."""
+    known = Journal(store).find_content(content_id, sender_id)
+    if known is not None and known.number == number:
+        for kind in (kinds.KNOWN_CONTENT, kinds.READ):
+            store.put(kind, f"{content_id}/{sender_id}", None)
+        store.put(kinds.RECEIPTS, str(content_id), None)
 
 
 def newest_number(store: Store, conversation_id: UUID) -> int:
