@@ -2,7 +2,7 @@
 
 import hashlib
 import uuid
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,11 +12,14 @@ import orjson
 from aiohttp import WSMsgType
 from pydantic import BaseModel
 
+from scripts import make_history_vectors
 from tests.fuzz.client_seeds import client_seeds
 from tests.fuzz.domain_targets import TOKENS
 from tests.fuzz.targets import CORPUS
 from tests.fuzz.wire_targets import BODIES, QUERIES
+from tests.support.archives import frames
 from tests.support.device_keys import DeviceKeys, base64_text
+from vyry.client.history.frames import pack_frame
 from vyry.kernel.ids import MailboxKey, MessageId, UserId
 from vyry.mail import work_record
 from vyry.mail.envelope import Envelope
@@ -104,7 +107,15 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         **_of_devices(),
         **_of_the_protocol(),
         **client_seeds(),
+        **_of_histories(),
     }  # fmt: skip
+
+
+def _of_histories() -> dict[str, list[bytes]]:
+    """Archives of the vectors, read and refused, and the frames of one."""
+    archives = [b64decode(case["archive"]) for case in make_history_vectors.cases() if "archive" in case]
+    packed = [pack_frame(frame) for frame in frames()]
+    return {"archive": archives, "history_frames": [b"\n".join(packed), *packed]}
 
 
 def _proxy_headers() -> list[bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.fuzz import client_targets, device_targets, domain_targets, signal_targets, wire_targets
+from tests.fuzz import client_targets, device_targets, domain_targets, history_targets, signal_targets, wire_targets
 
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -49,6 +49,8 @@ TARGETS: Final[dict[str, Target]] = {
         client_targets.node_frame,
         client_targets.said_content,
         client_targets.store_key,
+        history_targets.archive,
+        history_targets.history_frames,
     )
 }
 

@@ -20,6 +20,8 @@ from vyry.signal_protocol.vector_values import Mismatch, compare
 
 SUITE: Final = "vyry"
 VERSION: Final = 1
+#: Topics that another program runs.
+OTHER_PROGRAMS: Final = {"history": "vyry.client.history.vectors"}
 
 
 class InvalidVectorFile(Exception):
@@ -71,6 +73,9 @@ def outcomes(path: str) -> Iterator[str | None]:
         topic, cases = cases_of(Path(path))
     except InvalidVectorFile as problem:
         yield f"{path}: {problem}"
+        return
+    if isinstance(topic, str) and topic in OTHER_PROGRAMS:
+        print_line(f"{path}: run it with python -m {OTHER_PROGRAMS[topic]}")
         return
     for number, case in enumerate(cases):
         name = case.get("name") if isinstance(case, dict) else None

@@ -25,6 +25,7 @@ from vyry.client.errors import (
     StoreLocked,
     Unreachable,
 )
+from vyry.client.history.errors import ArchiveRefused, ImportPending
 from vyry.errors import CommandError
 from vyry.signal_protocol.refusals import Refusal
 
@@ -114,6 +115,8 @@ _EXIT_CODE_BY_ERROR: Final[dict[type[BaseException], Exit]] = {
     BadName: Exit.WRONG_LINE,
     NotAContactLink: Exit.WRONG_LINE,
     NotAnInvitation: Exit.WRONG_LINE,
+    ArchiveRefused: Exit.REFUSED,
+    ImportPending: Exit.REFUSED,
     BadNumber: Exit.WRONG_LINE,
     InClear: Exit.WRONG_LINE,
 }

@@ -72,6 +72,8 @@ async def resolve_conversation(client: Client, word: str) -> UUID:
         except Refused as refused:
             if refused.status != 404:
                 raise
+            if client.conversations.archived.get(found) is not None:
+                return found
         else:
             return found
     if not (word.startswith("@") or is_link(word) or _is_phone_number(word)):

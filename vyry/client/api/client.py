@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 
 from vyry.client.api.account import Account, Devices
+from vyry.client.api.backups import backup_calls
 from vyry.client.api.contacts import Contacts
 from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
@@ -96,6 +97,7 @@ class Client:
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
         self._group_info = GroupInfo(store, rest, now_milliseconds)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._wait_until_drained)
+        self.backup, self.restore = backup_calls(store, self.conversations.list)
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
         profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate

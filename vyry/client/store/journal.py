@@ -1,9 +1,9 @@
 """The journal: events in order, pending ones for the program and the history of each conversation behind them; and what is known of each content: its sender, whether it was read, and its receipts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.store import kinds
@@ -43,7 +43,7 @@ class Journal:
         history_key = self._history_key(conversation_id) if conversation_id else None
         with self._store.transaction():
             number = self._next_number()
-            sealed = self._store.cipher.seal(pack_event(event), _associated_data(number, history_key))
+            sealed = self._store.cipher.seal(pack_event(event), event_data(number, history_key))
             statement = "INSERT INTO event (id, sealed, place, is_taken) VALUES (?, ?, ?, ?)"
             self._store.execute(statement, number, sealed, history_key, is_handled)
         if not is_handled:
@@ -61,7 +61,7 @@ class Journal:
     def next_event(self) -> Event | None:
         """The oldest event that was not handled."""
         found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
-        return _open_event(self._store, *found[0]) if found else None
+        return open_event(self._store, *found[0]) if found else None
 
     def mark_handled(self, number: int) -> None:
         """The program has handled the event, unless it became a dead letter meanwhile: only messages are kept, as history."""
@@ -69,14 +69,16 @@ class Journal:
             self._store.execute("UPDATE event SET is_taken = 1 WHERE id = ? AND is_taken = 0", number)
             self._store.execute("DELETE FROM event WHERE id = ? AND is_taken = 1 AND place IS NULL", number)
 
-    def history(self, conversation_id: UUID, limit: int) -> list[Event]:
-        """The newest `limit` events of a conversation, oldest first."""
-        found = self._store.execute(
-            "SELECT id, place, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?",
-            self._history_key(conversation_id),
-            limit,
-        )
-        return [_open_event(self._store, *each) for each in reversed(found)]
+    def history(self, conversation_id: UUID, limit: int, earlier: Sequence[UUID] = ()) -> list[Event]:
+        """The newest `limit` events of a conversation, oldest first; behind them those of `earlier` conversations."""
+        found: list[tuple[Any, ...]] = []
+        for each in (conversation_id, *earlier):
+            found += self._store.execute(
+                "SELECT id, place, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?",
+                self._history_key(each),
+                limit - len(found),
+            )
+        return [open_event(self._store, *each) for each in sorted(found, key=lambda row: int(row[0]))]
 
     def find_content(self, content_id: UUID, sender_id: UUID) -> KnownContent | None:
         """The record of a content, if it was seen."""
@@ -100,7 +102,7 @@ class Journal:
         return int(found[0][0]) + 1 if found else 1
 
     def _history_key(self, conversation_id: UUID) -> bytes:
-        return _history_key(self._store, conversation_id)
+        return history_key(self._store, conversation_id)
 
 
 class DeadLetterEvents:
@@ -112,7 +114,7 @@ class DeadLetterEvents:
     def all(self) -> list[Event]:
         """Oldest first."""
         found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _DEAD_LETTER)
-        return [_open_event(self._store, *each) for each in found]
+        return [open_event(self._store, *each) for each in found]
 
     def set_dead(self, number: int, *, is_dead: bool) -> bool:
         """Turn a pending event into a dead letter or back; returns whether it was there."""
@@ -123,23 +125,34 @@ class DeadLetterEvents:
         return is_found
 
 
+def forget_content(store: Store, content_id: UUID, sender_id: UUID, number: int) -> None:
+    """The content with this number was removed: nothing is known of it, unless another event has its id."""
+    known = Journal(store).find_content(content_id, sender_id)
+    if known is not None and known.number == number:
+        for kind in (kinds.KNOWN_CONTENT, kinds.READ):
+            store.put(kind, f"{content_id}/{sender_id}", None)
+        store.put(kinds.RECEIPTS, str(content_id), None)
+
+
 def newest_number(store: Store, conversation_id: UUID) -> int:
     """The number of the newest message of a conversation; 0 without one."""
-    [(number,)] = store.execute("SELECT max(id) FROM event WHERE place = ?", _history_key(store, conversation_id))
+    [(number,)] = store.execute("SELECT max(id) FROM event WHERE place = ?", history_key(store, conversation_id))
     return int(number or 0)
 
 
-def _history_key(store: Store, conversation_id: UUID) -> bytes:
+def history_key(store: Store, conversation_id: UUID) -> bytes:
+    """Names the history of a conversation in the file."""
     return store.cipher.row_name("history", str(conversation_id))
 
 
-def _open_event(store: Store, number: int, history_key: bytes | None, sealed: bytes) -> Event:
-    return replace(unpack_event(store.cipher.open(sealed, _associated_data(number, history_key))), number=number)
+def open_event(store: Store, number: int, history_key: bytes | None, sealed: bytes) -> Event:
+    """The event of a row."""
+    return replace(unpack_event(store.cipher.open(sealed, event_data(number, history_key))), number=number)
 
 
-def _associated_data(number: int, history_key: bytes | None) -> bytes:
+def event_data(number: int, history_key: bytes | None) -> bytes:
     """The associated data of an event: its number and conversation, so that it opens in no other row. Its length differs from that of a value's row name."""
-    return _EVENT + number.to_bytes(8) + (history_key or b"")
+    return _EVENT + number.to_bytes(8, signed=True) + (history_key or b"")
 
 
 #: In order: a later state includes the earlier ones.

@@ -19,7 +19,8 @@ from vyry.signal_protocol.vectors import main, run
 
 
 FOLDER = ROOT / "tests" / "vectors"
-FILES = sorted(FOLDER.glob("*.json"))
+#: vyry/client/history/vectors.py runs the others.
+FILES = sorted(set(FOLDER.glob("*.json")) - {FOLDER / "history.json"})
 CASES = [
     (json.loads(file.read_text())["topic"], case) for file in FILES for case in json.loads(file.read_text())["cases"]
 ]
