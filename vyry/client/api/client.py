@@ -21,6 +21,7 @@ from vyry.client.api.messages import Messages
 from vyry.client.api.people import Friends, People
 from vyry.client.api.profile_lock import acquire_profile_lock
 from vyry.client.api.safety import Safety
+from vyry.client.api.search import MessageSearch
 from vyry.client.api.sign_up import Proofs, ReadInput, sign_up
 from vyry.client.crypto.device_lists import fetch_identity_key
 from vyry.client.crypto.identity_decisions import IdentityDecisions
@@ -91,7 +92,7 @@ class Client:
         self._send_requested, self._registered = asyncio.Event(), asyncio.Event()
         self._send_problem = ""  # Why sending is paused.
         self._send_round_done = asyncio.Event()  # Set after each round of sending.
-        self.messages: Final = Messages(self, self._mark_read, self._live)
+        self.messages: Final = Messages(self, self._mark_read, self._live, MessageSearch(store))
         self.unsent_messages: Final = UnsentMessages(store)
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
         self._group_info = GroupInfo(store, rest, now_milliseconds)

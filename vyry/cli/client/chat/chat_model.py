@@ -20,7 +20,7 @@ from vyry.cli.client.chat.transcript import (
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.names import DisplayNames, group_label
 from vyry.client.api.client import Client
-from vyry.client.store.events import Announcement, ContentEvent, Event, IdentityChanged, NotSent
+from vyry.client.store.events import Announcement, ContentEvent, Event, IdentityChanged, NotSent, Target
 
 
 #: Rows that are shown at first, and that each scroll above the first row adds.
@@ -41,6 +41,8 @@ class ChatModel:
     open_id: UUID | None = None
     rows: Sequence[Row] = ()
     limit: int = PAGE_SIZE
+    #: The message at which the cursor is placed with the next rows.
+    jump_to: Target | None = None
     alerts: list[Event] = field(default_factory=list)
     #: Columns for text; None until the screen has been laid out.
     width: int | None = None
@@ -61,6 +63,15 @@ class ChatModel:
         for each in self.order[:PAGE_SIZE]:
             for other in self.other_members(each)[:_MAX_NAMES_SHOWN]:
                 await self.names.load(other)
+
+    def open_at(self, conversation_id: UUID, target: Target, depth: int) -> None:
+        """Show a conversation with at least so many of its newest rows, and the cursor on this message."""
+        self.open_id, self.limit, self.jump_to = conversation_id, depth + PAGE_SIZE, target
+
+    def take_jump(self) -> int | None:
+        """The row for the cursor, once."""
+        target, self.jump_to = self.jump_to, None
+        return next((at for at, row in enumerate(self.rows) if target is not None and row.target == target), None)
 
     def record_event(self, event: Event) -> None:
         """Record an event; alerts, which no history contains, are kept here."""
