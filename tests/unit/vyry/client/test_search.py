@@ -10,7 +10,7 @@ import pytest
 
 from vyry.client.api.search import MessageSearch
 from vyry.client.errors import NothingToSee
-from vyry.client.store.events import Attachment, Edit, Event, Message, Reaction, Target, Unsend
+from vyry.client.store.events import Attachment, Edit, Message, Reaction, Target, Unsend
 from vyry.client.store.journal import Journal
 from vyry.client.store.search import MessageScan, SearchQuery
 from vyry.client.store.store import Store
@@ -34,8 +34,16 @@ def say(store: Store, text: str, where: UUID = GARDEN, sender: UUID = BO, at: in
     return message
 
 
-def change(store: Store, kind: type[Event], target: Target, where: UUID = GARDEN, **fields: Any) -> None:
-    common = {"conversation_id": where, "sender_id": target.sender_id, "sender_device_id": 1, "id": uuid4(), "at": NOW}
+def change(
+    store: Store, kind: type[Edit] | type[Unsend] | type[Reaction], target: Target, where: UUID = GARDEN, **fields: Any
+) -> None:
+    common: dict[str, Any] = {
+        "conversation_id": where,
+        "sender_id": target.sender_id,
+        "sender_device_id": 1,
+        "id": uuid4(),
+        "at": NOW,
+    }
     Journal(store).add(kind(**common, of=target, **fields), is_handled=True)
 
 
@@ -128,14 +136,18 @@ async def test_a_search_without_a_word_is_refused(store: Store) -> None:
         await MessageSearch(store)(" \u200b ")
 
 
+def contents(folder: Path) -> list[bytes]:
+    return [each.read_bytes() for each in folder.rglob("*") if each.is_file()]
+
+
 async def test_a_search_leaves_no_word_of_a_message_in_any_file_of_the_profile(store: Store, tmp_path: Path) -> None:
     for number in range(300):
         say(store, f"zanzibar-{number} pomegranate")
 
     assert len(await MessageSearch(store)("zanzibar pomegranate", limit=300, context=2)) == 300
-    while_open = [each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()]
+    while_open = contents(tmp_path)
     store.close()
-    closed = [each.read_bytes() for each in tmp_path.rglob("*") if each.is_file()]
+    closed = contents(tmp_path)
 
     assert len(while_open) > 1
     for word in (b"zanzibar", b"pomegranate", "zanzibar".encode("utf-16-le")):
