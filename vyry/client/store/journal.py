@@ -1,9 +1,9 @@
 """The journal: events in order, pending ones for the program and the history of each conversation behind them; and what is known of each content: its sender, whether it was read, and its receipts."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.store import kinds
@@ -18,18 +18,6 @@ _ADD_ONCE_DAYS = 30
 _EVENT = b"event"
 #: `is_taken` of a dead letter.
 _DEAD_LETTER = 2
-#: Rows of a batch, and a number that no row has.
-_BATCH_ROWS: Final = 2_000
-_MAX_NUMBER: Final = 1 << 62
-#: The rows before or after a number: of all conversations, and of one.
-_BATCH_BEFORE: Final = (
-    "SELECT id, place, ends_at, sealed FROM event WHERE place IS NOT NULL AND id < ? ORDER BY id DESC LIMIT ?",
-    "SELECT id, place, ends_at, sealed FROM event WHERE place = ? AND id < ? ORDER BY id DESC LIMIT ?",
-)
-_BATCH_AFTER: Final = (
-    "SELECT id, place, ends_at, sealed FROM event WHERE place IS NOT NULL AND id > ? ORDER BY id LIMIT ?",
-    "SELECT id, place, ends_at, sealed FROM event WHERE place = ? AND id > ? ORDER BY id LIMIT ?",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +43,7 @@ class Journal:
         history_key = self._history_key(conversation_id) if conversation_id else None
         with self._store.transaction():
             number = self._next_number()
-            sealed = self._store.cipher.seal(pack_event(event), _associated_data(number, history_key))
+            sealed = self._store.cipher.seal(pack_event(event), event_data(number, history_key))
             statement = "INSERT INTO event (id, sealed, place, is_taken) VALUES (?, ?, ?, ?)"
             self._store.execute(statement, number, sealed, history_key, is_handled)
         if not is_handled:
@@ -73,7 +61,7 @@ class Journal:
     def next_event(self) -> Event | None:
         """The oldest event that was not handled."""
         found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = 0 ORDER BY id LIMIT 1")
-        return _open_event(self._store, *found[0]) if found else None
+        return open_event(self._store, *found[0]) if found else None
 
     def mark_handled(self, number: int) -> None:
         """The program has handled the event, unless it became a dead letter meanwhile: only messages are kept, as history."""
@@ -81,14 +69,16 @@ class Journal:
             self._store.execute("UPDATE event SET is_taken = 1 WHERE id = ? AND is_taken = 0", number)
             self._store.execute("DELETE FROM event WHERE id = ? AND is_taken = 1 AND place IS NULL", number)
 
-    def history(self, conversation_id: UUID, limit: int) -> list[Event]:
-        """The newest `limit` events of a conversation, oldest first."""
-        found = self._store.execute(
-            "SELECT id, place, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?",
-            self._history_key(conversation_id),
-            limit,
-        )
-        return [_open_event(self._store, *each) for each in reversed(found)]
+    def history(self, conversation_id: UUID, limit: int, earlier: Sequence[UUID] = ()) -> list[Event]:
+        """The newest `limit` events of a conversation, oldest first; behind them those of `earlier` conversations."""
+        found: list[tuple[Any, ...]] = []
+        for each in (conversation_id, *earlier):
+            found += self._store.execute(
+                "SELECT id, place, sealed FROM event WHERE place = ? ORDER BY id DESC LIMIT ?",
+                self._history_key(each),
+                limit - len(found),
+            )
+        return [open_event(self._store, *each) for each in sorted(found, key=lambda row: int(row[0]))]
 
     def find_content(self, content_id: UUID, sender_id: UUID) -> KnownContent | None:
         """The record of a content, if it was seen."""
@@ -102,6 +92,15 @@ class Journal:
         merged = replace(before or known, devices=devices)
         self._store.put(kinds.KNOWN_CONTENT, f"{content_id}/{sender_id}", pack(merged), until=now + KNOWN_DAYS * DAY_MS)
 
+    def forget_content(self, content_id: UUID, sender_id: UUID, number: int) -> None:
+        """The content with this number was removed: nothing is known of it, unless another event has its id."""
+        known = self.find_content(content_id, sender_id)
+        if known is not None and known.number == number:
+            name = f"{content_id}/{sender_id}"
+            self._store.put(kinds.KNOWN_CONTENT, name, None)
+            self._store.put(kinds.READ, name, None)
+            self._store.put(kinds.RECEIPTS, str(content_id), None)
+
     def set_expiry(self, number: int, at: int) -> None:
         """The event disappears at this moment (ms since 1970), or at an earlier one that was set before."""
         self._store.execute("UPDATE event SET ends_at = ? WHERE id = ? AND ifnull(ends_at, ?) >= ?", at, number, at, at)
@@ -112,7 +111,7 @@ class Journal:
         return int(found[0][0]) + 1 if found else 1
 
     def _history_key(self, conversation_id: UUID) -> bytes:
-        return _history_key(self._store, conversation_id)
+        return history_key(self._store, conversation_id)
 
 
 class DeadLetterEvents:
@@ -124,7 +123,7 @@ class DeadLetterEvents:
     def all(self) -> list[Event]:
         """Oldest first."""
         found = self._store.execute("SELECT id, place, sealed FROM event WHERE is_taken = ? ORDER BY id", _DEAD_LETTER)
-        return [_open_event(self._store, *each) for each in found]
+        return [open_event(self._store, *each) for each in found]
 
     def set_dead(self, number: int, *, is_dead: bool) -> bool:
         """Turn a pending event into a dead letter or back; returns whether it was there."""
@@ -135,80 +134,25 @@ class DeadLetterEvents:
         return is_found
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEvent:
-    """A row of the history as it is stored."""
-
-    number: int
-    history_key: bytes
-    ends_at: int | None
-    sealed: bytes = field(repr=False)
-
-
-class SealedEvents:
-    """Reads rows of the history batch by batch, for a search: other threads may use the store between two batches."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def newest_first(self, conversation_id: UUID | None = None) -> Iterator[SealedEvent]:
-        """All rows of a conversation, or of all."""
-        key = None if conversation_id is None else _history_key(self._store, conversation_id)
-        number = _MAX_NUMBER
-        while batch := self._read(_BATCH_BEFORE, key, number, _BATCH_ROWS):
-            yield from batch
-            number = batch[-1].number
-
-    def before(self, row: SealedEvent, limit: int) -> Sequence[SealedEvent]:
-        """The rows before this one in its conversation, the next one first."""
-        return self._read(_BATCH_BEFORE, row.history_key, row.number, limit)
-
-    def after(self, row: SealedEvent, limit: int) -> Sequence[SealedEvent]:
-        """The rows after this one in its conversation, the next one first."""
-        return self._read(_BATCH_AFTER, row.history_key, row.number, limit)
-
-    def open(self, row: SealedEvent) -> bytes:
-        """The packed event of a row."""
-        return self._store.cipher.open(row.sealed, _associated_data(row.number, row.history_key))
-
-    def event(self, row: SealedEvent) -> Event:
-        """The event of a row."""
-        return _open_event(self._store, row.number, row.history_key, row.sealed)
-
-    def _read(self, statements: tuple[str, str], key: bytes | None, number: int, limit: int) -> list[SealedEvent]:
-        of_all, of_one = statements
-        found = (
-            self._store.execute(of_all, number, limit)
-            if key is None
-            else self._store.execute(of_one, key, number, limit)
-        )
-        return [SealedEvent(*each) for each in found]
-
-
 def newest_number(store: Store, conversation_id: UUID) -> int:
     """The number of the newest message of a conversation; 0 without one."""
-    [(number,)] = store.execute("SELECT max(id) FROM event WHERE place = ?", _history_key(store, conversation_id))
+    [(number,)] = store.execute("SELECT max(id) FROM event WHERE place = ?", history_key(store, conversation_id))
     return int(number or 0)
 
 
-def count_from(store: Store, conversation_id: UUID, number: int) -> int:
-    """How many rows of the history of a conversation have this number or a higher one."""
-    key = _history_key(store, conversation_id)
-    [(count,)] = store.execute("SELECT count(*) FROM event WHERE place = ? AND id >= ?", key, number)
-    return int(count)
-
-
-def _history_key(store: Store, conversation_id: UUID) -> bytes:
+def history_key(store: Store, conversation_id: UUID) -> bytes:
+    """Names the history of a conversation in the file."""
     return store.cipher.row_name("history", str(conversation_id))
 
 
-def _open_event(store: Store, number: int, history_key: bytes | None, sealed: bytes) -> Event:
-    return replace(unpack_event(store.cipher.open(sealed, _associated_data(number, history_key))), number=number)
+def open_event(store: Store, number: int, history_key: bytes | None, sealed: bytes) -> Event:
+    """The event of a row."""
+    return replace(unpack_event(store.cipher.open(sealed, event_data(number, history_key))), number=number)
 
 
-def _associated_data(number: int, history_key: bytes | None) -> bytes:
+def event_data(number: int, history_key: bytes | None) -> bytes:
     """The associated data of an event: its number and conversation, so that it opens in no other row. Its length differs from that of a value's row name."""
-    return _EVENT + number.to_bytes(8) + (history_key or b"")
+    return _EVENT + number.to_bytes(8, signed=True) + (history_key or b"")
 
 
 #: In order: a later state includes the earlier ones.

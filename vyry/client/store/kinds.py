@@ -129,3 +129,13 @@ DEAD_LETTER: Final = "dead letter"
 #: By hash of the file: an upload that is not finished; by text and file: the id of its message.
 UPLOAD: Final = "upload"
 FILE_CONTENT_ID: Final = "file said"
+
+#: By conversation: the title last read; a restored conversation; by account: restored direct conversations with it.
+CONVERSATION_TITLE: Final = "title"
+ARCHIVED_CONVERSATION: Final = "archived conversation"
+ARCHIVED_DIRECTS: Final = "archived directs"
+#: The import of a history that is not finished; by frame: the events that it added.
+HISTORY_IMPORT: Final = "history import"
+HISTORY_IMPORTED: Final = "history imported"
+#: The recovery key of the backups of this profile.
+RECOVERY_KEY: Final = "recovery key"

@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.store.events import Edit, Message, Target, Unsend, unpack_fields
-from vyry.client.store.journal import SealedEvent, SealedEvents
+from vyry.client.store.sealed_events import SealedEvent, SealedEvents
 from vyry.client.store.store import Store
 from vyry.kernel.search_text import fold
 
@@ -30,11 +30,11 @@ class SearchHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What is searched for: folded words that a message all has, in one conversation or all, sent at `since` (ms) or later. `now`: messages that expired before are ignored."""
+    """What is searched for: folded words that a message all has, in these conversations or all, sent at `since` (ms) or later. `now`: messages that expired before are ignored."""
 
     words: Sequence[str]
     now: int
-    conversation_id: UUID | None = None
+    conversation_ids: Sequence[UUID] = ()
     since: int | None = None
 
     def matches(self, at: int, text: str, fields: dict[str, Any]) -> bool:
@@ -65,7 +65,7 @@ class MessageScan:
 
     def _matching(self) -> Iterator[SealedEvent]:
         query = self.query
-        for row in self._rows.newest_first(query.conversation_id):
+        for row in self._rows.newest_first(query.conversation_ids):
             fields = self._read_message(row)
             if fields is None:
                 continue

@@ -65,9 +65,10 @@ def test_a_search_can_be_for_one_conversation_and_from_one_day_on(store: Store) 
     say(store, "tea at home", GARDEN, at=NOW - 10)
     say(store, "tea at work", OFFICE, at=NOW)
 
-    assert find(store, "tea", conversation_id=GARDEN) == ["tea at home"]
+    assert find(store, "tea", conversation_ids=(GARDEN,)) == ["tea at home"]
+    assert find(store, "tea", conversation_ids=(GARDEN, OFFICE)) == ["tea at work", "tea at home"]
     assert find(store, "tea", since=NOW) == ["tea at work"]
-    assert find(store, "tea", conversation_id=uuid4()) == []
+    assert find(store, "tea", conversation_ids=(uuid4(),)) == []
 
 
 def test_an_edited_message_is_found_by_its_latest_text_only(store: Store) -> None:
