@@ -43,8 +43,8 @@ class SealedEvents:
 
     def newest_first(self, conversation_ids: Sequence[UUID] = ()) -> Iterator[SealedEvent]:
         """The rows of these conversations, or of all."""
-        keys = [history_key(self._store, each) for each in conversation_ids] or [None]
-        return merge(*map(self._newest_first, keys), key=lambda row: -row.number)
+        keys: list[bytes | None] = [history_key(self._store, each) for each in conversation_ids]
+        return merge(*map(self._newest_first, keys or [None]), key=lambda row: -row.number)
 
     def _newest_first(self, key: bytes | None) -> Iterator[SealedEvent]:
         number = _MAX_NUMBER
