@@ -14,17 +14,27 @@ _IGNORED: Final = re.compile(
     "\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]"
 )
 #: Letters with a stroke, and ligatures, which Unicode does not decompose.
-_LETTERS: Final = str.maketrans(
-    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "æ": "ae", "œ": "oe", "þ": "th"}
-)
+_LETTERS: Final = {
+    "ø": "o",
+    "ł": "l",
+    "đ": "d",
+    "ð": "d",
+    "ħ": "h",
+    "ŧ": "t",
+    "ı": "i",
+    "æ": "ae",
+    "œ": "oe",
+    "þ": "th",
+}
+_LETTER: Final = re.compile(f"[{''.join(_LETTERS)}]")
 
 
 def fold(text: str) -> str:
     """The text in the form in which it is compared."""
     if text.isascii():
         return text.lower()
-    plain = _IGNORED.sub("", unicodedata.normalize("NFKD", text)).casefold().translate(_LETTERS)
-    return unicodedata.normalize("NFC", plain)
+    plain = _IGNORED.sub("", unicodedata.normalize("NFKD", text)).casefold()
+    return unicodedata.normalize("NFC", _LETTER.sub(lambda found: _LETTERS[found[0]], plain))
 
 
 def search_words(text: str) -> tuple[str, ...]:

@@ -1,9 +1,8 @@
 """Rows of the history as they are stored, newest first: for a search, which reads very many."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from heapq import merge
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from vyry.client.store.events import Event
@@ -25,14 +24,13 @@ _BATCH_AFTER: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class SealedEvent:
+class SealedEvent(NamedTuple):
     """A row of the history as it is stored."""
 
     number: int
     history_key: bytes
     ends_at: int | None
-    sealed: bytes = field(repr=False)
+    sealed: bytes
 
 
 class SealedEvents:
@@ -43,8 +41,10 @@ class SealedEvents:
 
     def newest_first(self, conversation_ids: Sequence[UUID] = ()) -> Iterator[SealedEvent]:
         """The rows of these conversations, or of all."""
-        keys: list[bytes | None] = [history_key(self._store, each) for each in conversation_ids]
-        return merge(*map(self._newest_first, keys or [None]), key=lambda row: -row.number)
+        keys = [history_key(self._store, each) for each in conversation_ids]
+        if len(keys) < 2:
+            return self._newest_first(keys[0] if keys else None)
+        return merge(*map(self._newest_first, keys), key=lambda row: -row.number)
 
     def _newest_first(self, key: bytes | None) -> Iterator[SealedEvent]:
         number = _MAX_NUMBER
