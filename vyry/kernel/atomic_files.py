@@ -1,10 +1,13 @@
 """Files that are written as a whole or not at all, and that only their owner may read (0600)."""
 
+import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -23,6 +26,46 @@ def create_file(path: Path, content: bytes) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+@contextmanager
+def open_new_file(path: Path, *, replaces: bool) -> Iterator[BinaryIO]:
+    """A file to write a stream into: when the context ends without an error it is on disk under its name, else there is none.
+
+    It is written beside its place under a fixed name, so what a killed process left is overwritten. Raises OSError: FileExistsError for a file that may not be replaced,
+    BlockingIOError while another process writes it.
+    """
+    if not replaces and path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    part = path.with_name(f".{path.name}.part")
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w+b") as file:
+        _claim(descriptor, part)
+        is_moved = False
+        try:
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+            if replaces:
+                part.replace(path)
+                is_moved = True
+            else:
+                # A link fails where a rename would replace the file that another process has just created.
+                os.link(part, path)
+        finally:
+            if not is_moved:
+                part.unlink()
+    sync_folder(path.parent)
+
+
+def _claim(descriptor: int, part: Path) -> None:
+    """Lock and empty a file that is about to be written. Raises BlockingIOError."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not part.exists() or not os.path.samestat(os.fstat(descriptor), part.stat()):
+        # Another process has just completed it: it has its final name now.
+        raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), str(part))
+    os.fchmod(descriptor, 0o600)
+    os.ftruncate(descriptor, 0)
 
 
 def sync_folder(folder: Path) -> None:

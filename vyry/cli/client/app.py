@@ -91,6 +91,16 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         ("safety @bo", f"safety @bo --verify {_EXAMPLE_DIGITS}", f'safety @bo --accept "{_EXAMPLE_DIGITS}"'),
     ),
     ("devices:app", "List, rename or remove the devices of your account.", ()),
+    (
+        "backups:backup",
+        "Write your history, contacts and group titles to a sealed file.",
+        ("backup vyry.backup", "backup vyry.backup --overwrite"),
+    ),
+    (
+        "backups:restore",
+        "Add the messages, contacts and group titles of a backup to this profile.",
+        ("restore vyry.backup", "restore vyry.backup --key-file key.txt", "restore --drop"),
+    ),
     ("account:export", "Export all data that the node stores about your account to a file.", ("export account.json",)),
     ("account:logout", "Log out this device.", ("logout",)),
 )

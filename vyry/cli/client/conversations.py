@@ -14,6 +14,7 @@ from vyry.cli.client.names import HISTORY_SEARCH_LIMIT, Conversation, DisplayNam
 from vyry.cli.client.terminal_text import quote_name, sanitize_line
 from vyry.cli.command_line import Flag
 from vyry.client.api.client import Client
+from vyry.client.store.archived_conversations import ArchivedConversation
 from vyry.client.store.events import Message, Presence, Typing
 
 
@@ -98,8 +99,30 @@ def chats(*, context: CommandContext = DEFAULT_CONTEXT) -> None:
                 f"{await _conversation_line(conversation, client, names)}{mark}",
                 {**conversation, **decision_fields(here)},
             )
+        ids = {each["conversationId"] for each in listed}
+        for archived in client.conversations.archived():
+            if str(archived.conversation_id) not in ids:
+                context.print_result(await _archived_line(archived, names), _archived_fields(archived))
 
     context.run(act)
+
+
+async def _archived_line(archived: ArchivedConversation, names: DisplayNames) -> str:
+    title = f"{quote_name(archived.title)}: " if archived.title else ""
+    people = archived.members if archived.peer is None else (archived.peer,)
+    named = ", ".join([await names.load(each) for each in people[:5]])
+    return f"{archived.conversation_id}  {archived.kind:6}  {title}{named}  (restored, to read only)"
+
+
+def _archived_fields(archived: ArchivedConversation) -> Mapping[str, Any]:
+    people = {"members": [{"userId": str(each)} for each in archived.members]}
+    return {
+        "conversationId": str(archived.conversation_id),
+        "kind": archived.kind,
+        "title": archived.title,
+        **people,
+        "isArchived": True,
+    }
 
 
 async def _conversation_line(conversation: Mapping[str, Any], client: Client, names: DisplayNames) -> str:

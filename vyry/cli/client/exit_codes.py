@@ -20,6 +20,7 @@ from vyry.client.errors import (
     StoreLocked,
     Unreachable,
 )
+from vyry.client.history.errors import ArchiveRefused, ImportPending
 from vyry.errors import CommandError
 from vyry.signal_protocol.refusals import Refusal
 
@@ -101,6 +102,8 @@ _EXIT_CODE_BY_ERROR: Final[dict[type[BaseException], Exit]] = {
     NameChanged: Exit.DECIDE,
     NotCompared: Exit.DECIDE,
     NobodyFound: Exit.NOT_FOUND,
+    ArchiveRefused: Exit.REFUSED,
+    ImportPending: Exit.REFUSED,
     BadNumber: Exit.WRONG_LINE,
     InClear: Exit.WRONG_LINE,
 }

@@ -63,6 +63,8 @@ async def resolve_conversation(client: Client, word: str) -> UUID:
         except Refused as refused:
             if refused.status != 404:
                 raise
+            if any(each.conversation_id == found for each in client.conversations.archived()):
+                return found
         else:
             return found
     if not (word.startswith("@") or _is_phone_number(word)):

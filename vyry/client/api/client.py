@@ -12,6 +12,7 @@ from uuid import UUID
 import aiohttp
 
 from vyry.client.api.account import Account, Devices
+from vyry.client.api.backups import Backups, Restores
 from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
@@ -97,6 +98,8 @@ class Client:
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
         self._group_info = GroupInfo(store, rest, now_milliseconds)
         self.conversations: Final = Conversations(store, rest, self._group_info, self._wait_until_drained)
+        self.backup: Final = Backups(store, self.conversations.list, now_milliseconds)
+        self.restore: Final = Restores(store, now_milliseconds)
         self.groups: Final = Groups(store, rest, self._group_info, self._send_requested.set)
         self.invitations: Final = Invitations(rest, self._group_info.directory)
         profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate

@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from vyry.client.crypto.group_keys import read_title
+from vyry.client.store.archived_conversations import ArchivedConversation, ArchivedConversations
 from vyry.client.store.conversation_pins import ConversationPins
 from vyry.client.store.events import Event, Message, Target
 from vyry.client.store.journal import Journal, ReadReceipts
@@ -29,6 +30,7 @@ class Conversations:
         self._journal = Journal(store)
         self._marks = ReadReceipts(store)
         self._pins = ConversationPins(store)
+        self._archived = ArchivedConversations(store)
         #: What waits for a decision of the user.
         self.decisions: Final = PendingDecisions(store)
 
@@ -63,8 +65,14 @@ class Conversations:
         return pin.peer if pin is not None else None
 
     def history(self, conversation_id: UUID, limit: int = 50) -> Sequence[Event]:
-        """The newest `limit` messages, own ones included, oldest first."""
-        return self._journal.history(conversation_id, limit)
+        """The newest `limit` messages, own ones included, oldest first; in a direct conversation also those that another account of the user had with that account (`restore`)."""
+        peer = self.peer(conversation_id)
+        earlier = () if peer is None else self._archived.directs_with(peer)
+        return self._journal.history(conversation_id, limit, [each for each in earlier if each != conversation_id])
+
+    def archived(self) -> Sequence[ArchivedConversation]:
+        """Conversations that `restore` brought; the node need not know them."""
+        return self._archived.all()
 
     def unread(self, conversation_id: UUID, limit: int = 50) -> Sequence[Target]:
         """Messages of others among the newest `limit` that were read on no own device (`messages.read`)."""
@@ -79,5 +87,12 @@ class Conversations:
     def _with_title(self, response: dict[str, Any]) -> dict[str, Any]:
         with self._rest.validated_response():
             self._info.directory.check(response)
+            conversation_id = read_uuid(response["conversationId"])
         _, info = self._info.open_info(response)
-        return {**response, "title": read_title(info)}
+        title = read_title(info)
+        if title is not None:
+            self._archived.save_title(conversation_id, title)
+        elif response["sealedInfo"]:
+            # Its key has not arrived yet.
+            title = self._archived.title(conversation_id)
+        return {**response, "title": title}

@@ -1,22 +1,34 @@
 """The frames of an archive as JSON (docs/history.md): each is validated field by field when it is read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final, Self, TypeVar
+from typing import Any, ClassVar, Final, Self
 from uuid import UUID
 
 import orjson
 
 from vyry.client.history.errors import Damaged
+from vyry.client.history.field_reading import (
+    MAX_ITEMS,
+    Fields,
+    parse_id,
+    read_bytes,
+    read_flag,
+    read_id,
+    read_items,
+    read_key,
+    read_list,
+    read_number,
+    read_object,
+    read_optional,
+    read_text,
+    read_word,
+)
 from vyry.client.store.archived_conversations import ArchivedConversation
-from vyry.kernel.base64_text import decode_base64, encode_base64
-from vyry.kernel.ids import parse_uuid
+from vyry.kernel.base64_text import encode_base64
 from vyry.signal_protocol.pins import MAX_MEMBERS, is_name
 
 
-KEY_BYTES: Final = 32
-#: Elements of each list in a frame.
-MAX_ITEMS: Final = 1_000
 MAX_NAMES: Final = 100
 MAX_TITLE: Final = 1_000
 MAX_CONTENT: Final = 131_072
@@ -24,12 +36,9 @@ RECEIPT_STATES: Final = ("delivered", "read", "viewed")
 PURPOSES: Final = ("backup", "link")
 CONVERSATION_KINDS: Final = ("direct", "group", "unknown")
 ENTRY_EVENTS: Final = ("content", "memberAdded", "unreadable")
-_MAX_NUMBER: Final = 2**53 - 1
 _MAX_WORD: Final = 100
 #: Bytes of a part of a file.
 MAX_PART: Final = 524_288
-Fields = Mapping[str, Any]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +60,10 @@ class Header:
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
         return cls(
-            _number(fields, "createdAt"),
-            _word(fields, "purpose", PURPOSES),
-            _optional(fields, "since", _number),
-            _flag(fields, "hasFiles"),
+            read_number(fields, "createdAt"),
+            read_word(fields, "purpose", PURPOSES),
+            read_optional(fields, "since", read_number),
+            read_flag(fields, "hasFiles"),
         )
 
 
@@ -72,7 +81,7 @@ class AccountFrame:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        return cls(_id(fields, "userId"))
+        return cls(read_id(fields, "userId"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +104,16 @@ class Contact:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        names = _list(fields, "names", MAX_NAMES)
+        names = read_list(fields, "names", MAX_NAMES)
         if not all(isinstance(each, str) and is_name(each) for each in names):
             raise Damaged
         return cls(
-            _id(fields, "userId"),
+            read_id(fields, "userId"),
             tuple(names),
-            _optional(fields, "identityKey", _key),
-            _flag(fields, "isVerified"),
-            _number(fields, "decidedAt"),
-            _optional(fields, "profileKey", _key),
+            read_optional(fields, "identityKey", read_key),
+            read_flag(fields, "isVerified"),
+            read_number(fields, "decidedAt"),
+            read_optional(fields, "profileKey", read_key),
         )
 
 
@@ -122,7 +131,7 @@ class Contacts:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        return cls(_items(fields, "contacts", Contact.read))
+        return cls(read_items(fields, "contacts", Contact.read))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +148,7 @@ class ConversationsFrame:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        return cls(_items(fields, "conversations", _read_conversation))
+        return cls(read_items(fields, "conversations", _read_conversation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,20 +187,20 @@ class Entry:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        event, sender_id = _word(fields, "event", ENTRY_EVENTS), _id(fields, "senderId")
+        event, sender_id = read_word(fields, "event", ENTRY_EVENTS), read_id(fields, "senderId")
         if event == "memberAdded":
-            return cls(event, sender_id, is_verified=_flag(fields, "isVerified"))
-        device_id = _number(fields, "deviceId")
+            return cls(event, sender_id, is_verified=read_flag(fields, "isVerified"))
+        device_id = read_number(fields, "deviceId")
         if event == "unreadable":
-            reason = _text(fields, "reason", _MAX_WORD)
-            return cls(event, sender_id, device_id, message_id=_id(fields, "messageId"), reason=reason)
+            reason = read_text(fields, "reason", _MAX_WORD)
+            return cls(event, sender_id, device_id, message_id=read_id(fields, "messageId"), reason=reason)
         return cls(
             event,
             sender_id,
             device_id,
-            _text(fields, "content", MAX_CONTENT),
-            _flag(fields, "isRead"),
-            ends_at=_optional(fields, "endsAt", _number),
+            read_text(fields, "content", MAX_CONTENT),
+            read_flag(fields, "isRead"),
+            ends_at=read_optional(fields, "endsAt", read_number),
             receipts=_receipts(fields),
         )
 
@@ -211,7 +220,7 @@ class MessagesFrame:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        return cls(_id(fields, "conversationId"), _items(fields, "entries", Entry.read))
+        return cls(read_id(fields, "conversationId"), read_items(fields, "entries", Entry.read))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +241,10 @@ class FilePart:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        size, offset, data = _number(fields, "size"), _number(fields, "offset"), _bytes(fields, "data")
+        size, offset, data = read_number(fields, "size"), read_number(fields, "offset"), read_bytes(fields, "data")
         if not 0 < len(data) <= min(MAX_PART, size - offset):
             raise Damaged
-        return cls(_id(fields, "attachmentId"), size, offset, data)
+        return cls(read_id(fields, "attachmentId"), size, offset, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +261,7 @@ class Settings:
     @classmethod
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
-        return cls(dict(_items(fields, "timers", _read_timer)))
+        return cls(dict(read_items(fields, "timers", _read_timer)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,11 +284,11 @@ class End:
     def read(cls, fields: Fields) -> Self:
         """Raises Damaged."""
         return cls(
-            _number(fields, "contacts"),
-            _number(fields, "conversations"),
-            _number(fields, "messages"),
-            _number(fields, "files"),
-            _key(fields, "digest"),
+            read_number(fields, "contacts"),
+            read_number(fields, "conversations"),
+            read_number(fields, "messages"),
+            read_number(fields, "files"),
+            read_key(fields, "digest"),
         )
 
 
@@ -309,7 +318,7 @@ def unpack_frame(packed: bytes) -> Frame:
         fields = orjson.loads(packed)
     except ValueError:
         raise Damaged from None
-    kind = _TYPES.get(_word(_object(fields), "frame", tuple(_TYPES)))
+    kind = _TYPES.get(read_word(read_object(fields), "frame", tuple(_TYPES)))
     assert kind is not None
     return kind.read(fields)
 
@@ -321,105 +330,27 @@ def _conversation_fields(each: ArchivedConversation) -> dict[str, Any]:
 
 def _read_conversation(fields: Fields) -> ArchivedConversation:
     return ArchivedConversation(
-        _id(fields, "conversationId"),
-        _word(fields, "kind", CONVERSATION_KINDS),
-        _optional(fields, "userId", _id),
-        tuple(_parsed_id(each) for each in _list(fields, "members", MAX_MEMBERS)),
-        _optional(fields, "title", _title),
+        read_id(fields, "conversationId"),
+        read_word(fields, "kind", CONVERSATION_KINDS),
+        read_optional(fields, "userId", read_id),
+        tuple(parse_id(each) for each in read_list(fields, "members", MAX_MEMBERS)),
+        read_optional(fields, "title", _title),
     )
 
 
 def _read_timer(fields: Fields) -> tuple[UUID, int]:
-    return _id(fields, "conversationId"), _number(fields, "seconds")
-
-
-def _object(value: object) -> Fields:
-    if not isinstance(value, dict):
-        raise Damaged
-    return value
-
-
-def _optional(fields: Fields, name: str, read: Callable[[Fields, str], Item]) -> Item | None:
-    return None if fields.get(name) is None else read(fields, name)
-
-
-def _number(fields: Fields, name: str) -> int:
-    value = fields.get(name)
-    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
-        raise Damaged
-    return value
-
-
-def _flag(fields: Fields, name: str) -> bool:
-    value = fields.get(name)
-    if not isinstance(value, bool):
-        raise Damaged
-    return value
-
-
-def _text(fields: Fields, name: str, limit: int) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or len(value) > limit:
-        raise Damaged
-    return value
+    return read_id(fields, "conversationId"), read_number(fields, "seconds")
 
 
 def _title(fields: Fields, name: str) -> str:
-    return _text(fields, name, MAX_TITLE)
-
-
-def _word(fields: Fields, name: str, known: Sequence[str]) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or value not in known:
-        raise Damaged
-    return value
-
-
-def _id(fields: Fields, name: str) -> UUID:
-    return _parsed_id(fields.get(name))
-
-
-def _parsed_id(value: object) -> UUID:
-    try:
-        return parse_uuid(value)
-    except ValueError:
-        raise Damaged from None
-
-
-def _bytes(fields: Fields, name: str) -> bytes:
-    value = fields.get(name)
-    try:
-        found = decode_base64(value) if isinstance(value, str) else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise Damaged
-    return found
-
-
-def _key(fields: Fields, name: str) -> bytes:
-    found = _bytes(fields, name)
-    if len(found) != KEY_BYTES:
-        raise Damaged
-    return found
-
-
-def _list(fields: Fields, name: str, limit: int) -> list[Any]:
-    value = fields.get(name)
-    if not isinstance(value, list) or len(value) > limit:
-        raise Damaged
-    return value
-
-
-def _items(fields: Fields, name: str, read: Callable[[Fields], Item]) -> tuple[Item, ...]:
-    return tuple(read(_object(each)) for each in _list(fields, name, MAX_ITEMS))
+    return read_text(fields, name, MAX_TITLE)
 
 
 def _receipts(fields: Fields) -> Mapping[UUID, str]:
-    found = _object(fields.get("receipts", {}))
+    found = read_object(fields.get("receipts", {}))
     if len(found) > MAX_ITEMS:
         raise Damaged
-    return {_parsed_id(person): _word(found, person, RECEIPT_STATES) for person in found}
+    return {parse_id(person): read_word(found, person, RECEIPT_STATES) for person in found}
 
 
 def _base64(value: bytes | None) -> str | None:

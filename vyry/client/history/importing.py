@@ -3,7 +3,7 @@
 Messages are added as they are read. Contacts, conversations and settings are merged in the last transaction; what the store has itself is never replaced.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
@@ -70,7 +70,7 @@ class HistoryImport:
             raise ImportPending
         self.state = state or ImportState(summary.archive_id, summary.account_id)
 
-    def steps(self, now: int) -> Iterator[int]:
+    def steps(self, now: int) -> Generator[int, None, None]:
         """Import the next few frames each time; yields how many bytes of the archive are done. The last step ends the import."""
         frames = self._reader.frames(self.state.position)
         while some := tuple(islice(frames, _FRAMES)):
