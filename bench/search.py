@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from vyry.client.api.search import MessageSearch
@@ -38,7 +39,11 @@ def fill(store: Store, count: int) -> None:
     with store.transaction():
         for number in range(count):
             place, text = number % _CONVERSATIONS, _TEXTS[number % len(_TEXTS)]
-            common = {"conversation_id": conversations[place], "sender_id": senders[place], "sender_device_id": 1}
+            common: dict[str, Any] = {
+                "conversation_id": conversations[place],
+                "sender_id": senders[place],
+                "sender_device_id": 1,
+            }
             first = " pomegranate" if number == 0 else ""
             message = Message(**common, id=uuid4(), at=number, text=f"{text} {number}{first}")
             journal.add(message, is_handled=True)

@@ -17,6 +17,7 @@ from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
+from vyry.client.api.history_transfer import ClientParts, HistoryTransfer
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
 from vyry.client.api.people import Friends, People
@@ -108,6 +109,10 @@ class Client:
         self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
+        parts = ClientParts(
+            self._outbox.directory.device_lists.refresh, self._wait_until_drained, self._lock, self._send_requested.set
+        )
+        self.history: Final = HistoryTransfer(store, rest, self.files, parts)
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
         self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
@@ -138,6 +143,7 @@ class Client:
                         client._connection.keep_alive,
                         client._send_loop,
                         client._maintenance_loop,
+                        client._history_loop,
                     )
                     running = [tasks.create_task(loop()) for loop in loops]
                     if LocalDevice.load_or_none(store) is not None:
@@ -315,12 +321,17 @@ class Client:
                         await self._upkeep.refill_and_rotate()
             await asyncio.sleep(UPKEEP_SECONDS)
 
+    async def _history_loop(self) -> None:
+        await self._registered.wait()
+        await self.history.run()
+
     async def _process_entries(self, entries: Sequence[Entry]) -> ProcessedPage:
         async with self._lock:
             await Prefetcher(self._store, self._outbox.directory).prefetch(entries)
             page = await asyncio.to_thread(self._inbox.process, entries, now_milliseconds())
         self._event_ready.set()
         self._send_requested.set()
+        self.history.wake()
         return page
 
     async def _on_welcome(self, last_message_id: UUID | None) -> None:

@@ -6,7 +6,14 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.crypto.content_parser import content_event, read_bytes, read_count, read_history_pointer, read_sync_event, receipt_event
+from vyry.client.crypto.content_parser import (
+    content_event,
+    read_bytes,
+    read_count,
+    read_history_pointer,
+    read_sync_event,
+    receipt_event,
+)
 from vyry.client.crypto.conversation_members import add_member_event
 from vyry.client.crypto.device_list_check import DeviceListCheck
 from vyry.client.crypto.group_keys import GroupKeys
