@@ -27,7 +27,7 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """An account as its new device receives it: without earlier messages, and without anything that the node reports.
+    """An account as its new device receives it: without earlier messages (`has_history`: they follow), and without anything that the node reports.
 
     The new device fetches the settings from the node. A field `settings` of older devices is ignored.
     """

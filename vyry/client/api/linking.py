@@ -71,7 +71,7 @@ class LinkAttempt:
         return self._secrets.compare_code
 
     async def complete(self) -> UUID:
-        """Wait for the approval and become a device of the account. Earlier messages are not transferred.
+        """Wait for the approval and become a device of the account. Earlier messages follow only if the other device sends them (`Client.history`).
 
         Raises CodeNotShown when `code` was not called before, LinkEnded, LinkMismatch, Refused, Unreachable.
         """
