@@ -37,7 +37,7 @@ _NO_CONTENT: Final = UUID(int=0)
 class ImportState:
     """An import that is not finished: the archive, the place behind the last imported frame, and how many events were added and were there before.
 
-    `conversation_id`, `number`, `content_id`: of the last imported event.
+    `conversation_id`, `number`, `content_id`: of the last imported event. `settings`: where the settings begin, once that is known.
     """
 
     archive_id: bytes
@@ -48,6 +48,7 @@ class ImportState:
     conversation_id: UUID | None = None
     number: int = BEFORE_ALL
     content_id: UUID = _NO_CONTENT
+    settings: Position | None = None
 
 
 class HistoryImport:
@@ -87,6 +88,8 @@ class HistoryImport:
         for frame, _, is_last, position in frames:
             if isinstance(frame, MessagesFrame):
                 self.state = self._add(frame, position.number, now)
+            elif isinstance(frame, Settings) and self.state.settings is None:
+                self.state = replace(self.state, settings=self.state.position)
             self.state = replace(self.state, position=position)
             if is_last:
                 self._finish(now)
@@ -102,26 +105,27 @@ class HistoryImport:
 
     def _add(self, frame: MessagesFrame, step: int, now: int) -> ImportState:
         """Add the events of a frame that the store does not have."""
-        state, numbers = self.state, []
+        state, numbers, known = self.state, [], 0
         if frame.conversation_id != state.conversation_id:
             state = replace(state, conversation_id=frame.conversation_id, number=BEFORE_ALL, content_id=_NO_CONTENT)
+        number, content_id = state.number, state.content_id
         self._load_there(frame.conversation_id)
         for entry in frame.entries:
             event = to_event(entry, frame.conversation_id, self._summary.account_id)
             if isinstance(event, ContentEvent):
-                state = replace(state, content_id=event.id)
-            if self._is_there(event, state.content_id):
-                state = replace(state, known=state.known + 1)
+                content_id = event.id
+            if self._is_there(event, content_id):
+                known += 1
             elif entry.ends_at is None or entry.ends_at > now:
                 at = min(event.at if isinstance(event, ContentEvent) else 0, self._summary.header.created_at)
-                number = self._rows.free_number(at, state.number)
+                number = self._rows.free_number(at, number)
                 self._rows.add(event, frame.conversation_id, number, entry.ends_at)
                 self._remember(event, entry, number, now)
                 numbers.append(number)
-                state = replace(state, number=number, added=state.added + 1)
         if numbers:
             self._store.put(kinds.HISTORY_IMPORTED, str(step), pack(tuple(numbers)))
-        return state
+        added, known = state.added + len(numbers), state.known + known
+        return replace(state, number=number, content_id=content_id, added=added, known=known)
 
     def _load_there(self, conversation_id: UUID) -> None:
         """What the conversation has now, when its first frame is imported or the import goes on."""
@@ -160,15 +164,19 @@ class HistoryImport:
     def _finish(self, now: int) -> None:
         """Merge contacts, conversations and settings; afterwards nothing is pending."""
         for frame, _, _, _ in self._reader.frames():
+            if isinstance(frame, MessagesFrame):
+                break
             match frame:
                 case Contacts(contacts=contacts):
                     self._merge_contacts(contacts, now)
                 case ConversationsFrame(conversations=some):
                     self._merge_conversations(some, now)
-                case Settings() if self._is_same_account:
-                    self._merge_settings(frame)
                 case _:
                     continue
+        if self.state.settings is not None and self._is_same_account:
+            for frame, _, _, _ in self._reader.frames(self.state.settings):
+                if isinstance(frame, Settings):
+                    self._merge_settings(frame)
         _forget(self._store)
 
     @property

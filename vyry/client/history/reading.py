@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 from uuid import UUID
 
+from vyry.client.history.entries import to_event
 from vyry.client.history.errors import CutArchive, Damaged
 from vyry.client.history.frames import (
     FRAME_TYPES,
@@ -133,23 +134,28 @@ class ArchiveReader:
         """Each frame from `start` on. Raises ArchiveRefused."""
         self.file.seek(0)
         opener = FrameOpener(self.key, self.file.read(PREFIX_BYTES), start.number)
-        self.file.seek(start.offset)
         position, is_last = start, False
         while not is_last:
+            # Another loop may read the same file.
+            self.file.seek(position.offset)
             length = self.file.read(LENGTH_BYTES)
             size = opener.sealed_size(length)
             packed, is_last = opener.open(length, self.file.read(size))
             position = Position(position.offset + LENGTH_BYTES + size, opener.number)
             yield unpack_frame(packed), packed, is_last, position
+        self.file.seek(position.offset)
         if self.file.read(1):
             raise Damaged
 
     def verify(self, progress: Progress | None = None) -> Summary:
-        """Read the whole archive and check every frame, their order, the counts and the digest. Raises ArchiveRefused."""
+        """Read the whole archive and check every frame and content, their order, the counts and the digest. Raises ArchiveRefused."""
         total = self.file.seek(0, 2)
         order, end = FrameOrder(), None
         for frame, packed, is_last, position in self.frames():
             order.add(frame, packed, is_last=is_last)
+            if isinstance(frame, MessagesFrame) and order.account is not None:
+                for entry in frame.entries:
+                    to_event(entry, frame.conversation_id, order.account.user_id)
             if progress is not None:
                 progress(position.offset, total)
             if isinstance(frame, End):
