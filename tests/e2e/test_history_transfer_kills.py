@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -33,9 +34,14 @@ def fill(store: Store, chat: UUID, me: UUID, other: UUID) -> None:
     with store.transaction():
         for number in range(MESSAGES):
             sender = me if number % 2 else other
-            common = {"conversation_id": chat, "sender_id": sender, "sender_device_id": 1, "id": uuid4()}
+            common: dict[str, Any] = {
+                "conversation_id": chat,
+                "sender_id": sender,
+                "sender_device_id": 1,
+                "id": uuid4(),
+            }
             text = f"line {number} " + "and more words " * 20
-            journal.add(Message(**common, at=number + 1, is_own=sender == me, text=text), is_handled=True)  # type: ignore[arg-type]  fields of each kind
+            journal.add(Message(**common, at=number + 1, is_own=sender == me, text=text), is_handled=True)
 
 
 @asynccontextmanager
