@@ -31,6 +31,20 @@ def history_of(client: Client, chat: UUID) -> Shown:
     return [(each.name, each.id, str(each.body.get("text", each.body.get("emoji", "")))) for each in events]
 
 
+async def converse(node: AllInOneProcess, ann: Client, bo: Client) -> UUID:
+    """A conversation with 122 messages, a reaction and an edit."""
+    await register(ann, node)
+    chat = await ann.direct(await register(bo, node))
+    sent = [await ann.send_text(chat, f"line {number}") for number in range(120)][-1]
+    await bo.send_text(chat, "an answer")
+    assert await next_texts(ann, 1) == ["an answer"]
+    answer = next(each for each in ann.conversations.history(chat, 1) if isinstance(each, ContentEvent))
+    await ann.messages.react(chat, answer.target, "👍")
+    await ann.messages.edit(chat, Target(sent, ann.user_id), "the last line")
+    await ann.sent()
+    return chat
+
+
 async def has_same_history(one: Client, other: Client, chat: UUID) -> None:
     """Come back when both show the same."""
     async with asyncio.timeout(60):
@@ -49,19 +63,11 @@ async def test_a_new_device_shows_what_the_old_one_shows_and_mail_goes_on(
         open_client(all_in_one, tmp_path / "laptop") as laptop,
         open_client(all_in_one, tmp_path / "bo") as bo,
     ):
-        await register(ann, all_in_one)
-        chat = await ann.direct(await register(bo, all_in_one))
-        sent = [await ann.send_text(chat, f"line {number}") for number in range(120)][-1]
-        await bo.send_text(chat, "an answer")
-        assert await next_texts(ann, 1) == ["an answer"]
-        answer = next(each for each in ann.conversations.history(chat, 1) if isinstance(each, ContentEvent))
-        await ann.messages.react(chat, answer.target, "👍")
-        await ann.messages.edit(chat, Target(sent, ann.user_id), "the last line")
-        await ann.sent()
+        chat = await converse(all_in_one, ann, bo)
         await link_with(ann, laptop, "all")
         await bo.send_text(chat, "while it is sent")
         async with asyncio.timeout(60):
-            assert await ann.history.wait() in (True, False)
+            await ann.history.wait()
             await ann.sent()
             await laptop.history.wait()
         await bo.send_text(chat, "afterwards")

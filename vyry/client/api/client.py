@@ -79,12 +79,10 @@ class Client:
         bytes_progress: ProgressTimer | None = None,
         on_changed_key: OnChangedKey = "ask",
     ) -> None:
-        self._store = store
-        self._rest = rest
+        self._store, self._rest = store, rest
         self._bytes_progress = bytes_progress or ProgressTimer()  # Advances with the bytes of all connections.
         self._inbox = Inbox(store)
-        self._journal = Journal(store)
-        self._reminders = KeyReminders(store)
+        self._journal, self._reminders = Journal(store), KeyReminders(store)
         self._policy = ChangedKeyPolicy(store, rest, self._inbox, on_changed_key)
         self._outbox = Outbox(store, rest, now_milliseconds, self._policy)
         self._upkeep = KeyMaintenance(store, rest, now_milliseconds)
@@ -92,8 +90,8 @@ class Client:
         self._live = LiveSignals(self._event_ready, now_milliseconds)
         self._connection = Connection(rest, self._mailbox_handlers(), self._live)
         self._send_requested, self._registered = asyncio.Event(), asyncio.Event()
-        self._send_problem = ""  # Why sending is paused.
-        self._send_round_done = asyncio.Event()  # Set after each round of sending.
+        # Why sending is paused; set after each round of sending.
+        self._send_problem, self._send_round_done = "", asyncio.Event()
         self.messages: Final = Messages(self, self._mark_read, self._live, MessageSearch(store))
         self.unsent_messages: Final = UnsentMessages(store)
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
@@ -109,10 +107,7 @@ class Client:
         self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
-        parts = ClientParts(
-            self._outbox.directory.device_lists.refresh, self._wait_until_drained, self._lock, self._send_requested.set
-        )
-        self.history: Final = HistoryTransfer(store, rest, self.files, parts)
+        self.history: Final = HistoryTransfer(store, rest, self.files, self._history_parts())
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
         self.dead_letters: Final = DeadLetters(store, now_milliseconds, self._event_ready.set)
@@ -229,6 +224,10 @@ class Client:
         return MailboxHandlers(
             self._position, self._on_welcome, self._on_drained, self._process_entries, self._adopt_position
         )
+
+    def _history_parts(self) -> ClientParts:
+        refresh = self._outbox.directory.device_lists.refresh
+        return ClientParts(refresh, self._wait_until_drained, self._lock, self._send_requested.set)
 
     def _start_syncing(self) -> None:
         """Start receiving and sending for a registered profile. In a copy on another machine all sessions are reset, because the original may be in use."""

@@ -64,15 +64,6 @@ class ChatModel:
             for other in self.other_members(each)[:_MAX_NAMES_SHOWN]:
                 await self.names.load(other)
 
-    def open_at(self, conversation_id: UUID, target: Target, depth: int) -> None:
-        """Show a conversation with at least so many of its newest rows, and the cursor on this message."""
-        self.open_id, self.limit, self.jump_to = conversation_id, depth + PAGE_SIZE, target
-
-    def take_jump(self) -> int | None:
-        """The row for the cursor, once."""
-        target, self.jump_to = self.jump_to, None
-        return next((at for at, row in enumerate(self.rows) if target is not None and row.target == target), None)
-
     def record_event(self, event: Event) -> None:
         """Record an event; alerts, which no history contains, are kept here."""
         if isinstance(event, ALERTS):

@@ -25,6 +25,7 @@ from vyry.cli.client.chat.actions import ChatActions
 from vyry.cli.client.chat.chat_model import PAGE_SIZE, ChatModel, has_title
 from vyry.cli.client.chat.draft import Draft
 from vyry.cli.client.chat.searching import ChatSearch
+from vyry.cli.client.chat.transcript import find_row
 from vyry.cli.client.chat.widgets import Composer, MessageList
 from vyry.cli.client.exit_codes import FAILURES, CommandFailed
 from vyry.cli.client.names import DisplayNames
@@ -191,9 +192,9 @@ class ChatApp(App[None]):
             return
         messages = self.query_one(MessageList)
         messages.replace_rows(shown)
-        at = self.model.take_jump()
-        if at is not None:
-            messages.highlighted = at
+        if (row := find_row(self.model.rows, self.model.jump_to)) is not None:
+            messages.highlighted = self.model.rows.index(row)
+        self.model.jump_to = None
         if self.model.open_id is not None:
             decide = self.model.pending.summary(self.model.open_id)
             self.query_one("#title", Static).update(

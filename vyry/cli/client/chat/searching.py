@@ -6,7 +6,7 @@ from typing import Final
 from textual.content import Content
 
 from vyry.cli.client.chat.actions import DialogHost
-from vyry.cli.client.chat.chat_model import ChatModel
+from vyry.cli.client.chat.chat_model import PAGE_SIZE, ChatModel
 from vyry.cli.client.chat.rendering import file_names, format_time, short_name
 from vyry.cli.client.chat.search_dialog import FoundMessage, SearchDialog
 from vyry.cli.client.exit_codes import CommandFailed, Exit
@@ -43,7 +43,8 @@ class ChatSearch:
                 Exit.FAILED,
                 f"This message is {depth:,} rows back: `vyry client search` prints it with those around it.",
             )
-        self._model.open_at(message.conversation_id, message.target, depth)
+        self._model.open_id, self._model.jump_to = message.conversation_id, message.target
+        self._model.limit = depth + PAGE_SIZE
         return message
 
     async def _find(self, words: str) -> Sequence[FoundMessage]:
