@@ -23,8 +23,8 @@ from vyry.client.store.store import Store
 
 
 pytestmark = pytest.mark.timeout(580)
-KILLS = 20
-MESSAGES = 4_000
+KILLS = 8
+MESSAGES = 1_500
 COMMAND = (sys.executable, "-m", "vyry.cli.main", "client", "devices", "history")
 
 

@@ -90,8 +90,7 @@ class Client:
         self._live = LiveSignals(self._event_ready, now_milliseconds)
         self._connection = Connection(rest, self._mailbox_handlers(), self._live)
         self._send_requested, self._registered = asyncio.Event(), asyncio.Event()
-        # Why sending is paused; set after each round of sending.
-        self._send_problem, self._send_round_done = "", asyncio.Event()
+        self._send_problem, self._send_round_done = "", asyncio.Event()  # Why sending is paused; set after each round.
         self.messages: Final = Messages(self, self._mark_read, self._live, MessageSearch(store))
         self.unsent_messages: Final = UnsentMessages(store)
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
