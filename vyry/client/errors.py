@@ -162,6 +162,13 @@ class NotCompared(ClientError):
     """The digits match no key that was shown: show the safety number again and compare it."""
 
 
+class HistoryPending(ClientError):
+    """The history is still being sent to another new device."""
+
+    def __init__(self) -> None:
+        super().__init__("Your history is still being sent to another device: run `vyry client devices history` first.")
+
+
 class LinkEnded(ClientError):
     """The link was rejected, has expired, or was used before: start a new one."""
 

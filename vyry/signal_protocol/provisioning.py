@@ -27,7 +27,7 @@ class GroupKey:
 
 @dataclass(frozen=True, slots=True)
 class Provisioning:
-    """An account as its new device receives it: without earlier messages, and without anything that the node reports.
+    """An account as its new device receives it: without earlier messages (`has_history`: they follow), and without anything that the node reports.
 
     The new device fetches the settings from the node. A field `settings` of older devices is ignored.
     """
@@ -37,6 +37,8 @@ class Provisioning:
     profile_key: bytes = field(repr=False)
     group_keys: tuple[GroupKey, ...] = ()
     pins: PinSet = field(default_factory=PinSet)
+    #: Whether a `sync` with the archive of the history follows.
+    has_history: bool = False
 
     def pack(self) -> bytes:
         """The plaintext to seal. Raises BadContent."""
@@ -58,6 +60,7 @@ class Provisioning:
                 "profileKey": encode_base64(self.profile_key),
                 **({"groupKeys": group_keys} if group_keys else {}),
                 **({"pins": self.pins.fields()} if self.pins.all() else {}),
+                **({"hasHistory": True} if self.has_history else {}),
             }
         )
 
@@ -76,8 +79,11 @@ class Provisioning:
         if not hmac.compare_digest(identity.public, read_bytes(fields.get("identityKey"), KEY_BYTES)):
             raise LinkMismatch
         profile_key = read_bytes(fields.get("profileKey"), KEY_BYTES)
-        pins = PinSet.read(fields.get("pins", {}))
-        return cls(read_id(fields.get("userId")), identity, profile_key, tuple(map(_group_key, groups)), pins)
+        pins, has_history = PinSet.read(fields.get("pins", {})), fields.get("hasHistory", False)
+        if not isinstance(has_history, bool):
+            raise BadContent
+        user_id = read_id(fields.get("userId"))
+        return cls(user_id, identity, profile_key, tuple(map(_group_key, groups)), pins, has_history)
 
 
 def _group_key(fields: object) -> GroupKey:

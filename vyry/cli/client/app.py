@@ -100,6 +100,11 @@ COMMANDS: Final[Sequence[tuple[str, str, tuple[str, ...]]]] = (
         ("receive --follow", "receive --json", "receive --follow --live"),
     ),
     ("conversations:history", "Print the messages of a conversation, including your own.", ("history @bo --limit 10",)),
+    (
+        "search:search",
+        "Find messages by words, newest first, with the messages around them.",
+        ("search garden", 'search "green garden" --with @bo --since 2026-03-31', "search garden --json"),
+    ),
     ("conversations:read", "Mark the messages of a conversation as read.", ("read @bo",)),
     (
         "whois:whois",

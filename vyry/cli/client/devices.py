@@ -5,6 +5,7 @@ from cyclopts import App
 from vyry.cli.client.app import format_examples
 from vyry.cli.client.confirmation import confirm
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
+from vyry.cli.client.linking import finish_history
 from vyry.cli.client.terminal_text import quote_name, sanitize_fields
 from vyry.cli.command_line import Flag, FreeText
 from vyry.client.api.client import Client
@@ -12,7 +13,9 @@ from vyry.client.api.client import Client
 
 app = App(
     name="devices",
-    help_epilogue=format_examples("devices list", 'devices rename 1 "the old laptop"', "devices remove 2"),
+    help_epilogue=format_examples(
+        "devices list", 'devices rename 1 "the old laptop"', "devices remove 2", "devices history"
+    ),
 )
 
 
@@ -59,5 +62,25 @@ def remove(device_id: int, /, *, yes: Flag = False, context: CommandContext = DE
         await confirm(f"This removes device {device_id}. Messages that it has not received are lost.", yes=yes)
         await client.devices.remove(device_id)
         context.print_result(f"Device {device_id} is removed.", {"deviceId": device_id, "ended": True})
+
+    context.run(act)
+
+
+@app.command
+def history(*, drop: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
+    """Continue the transfer of the history to or from a new device, until it is complete.
+
+    Args:
+        drop: Give it up, and remove what was imported so far.
+    """
+
+    async def act(client: Client) -> None:
+        if drop:
+            removed = await client.history.drop()
+            context.print_result(f"Dropped. Events removed: {removed:,}.", {"dropped": True, "removed": removed})
+        elif client.history.is_pending:
+            await finish_history(client, context)
+        else:
+            context.print_result("No history is to be transferred.", {"historyTransferred": False})
 
     context.run(act)

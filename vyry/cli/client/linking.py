@@ -5,21 +5,25 @@ from typing import Final
 
 from vyry.cli.client.confirmation import can_retry, confirm_account_replacement
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
+from vyry.cli.client.execution import flush_outbox
 from vyry.cli.client.exit_codes import CommandFailed, Exit
+from vyry.cli.client.files import progress_display
 from vyry.cli.client.pin import pin_reader, read_pin_file
 from vyry.cli.client.qr_code import print_qr_code
 from vyry.cli.client.terminal_text import MAX_NAME, indent_continuation, quote_name, sanitize_line
 from vyry.cli.command_line import FilePath, Flag, FreeText
+from vyry.cli.errors import UsageError
 from vyry.cli.prompts import read_line
 from vyry.cli.stdio import is_interactive
 from vyry.client.api.client import Client
-from vyry.client.api.linking import ScannedLink
+from vyry.client.api.linking import HistoryRange, ScannedLink
 from vyry.client.errors import Refused
 from vyry.signal_protocol.refusals import Malformed
 
 
 #: How often the digits may be typed.
 MAX_ATTEMPTS: Final = 3
+_MAX_DAYS: Final = 36_500
 
 
 def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext = DEFAULT_CONTEXT) -> None:
@@ -46,19 +50,29 @@ def link(*, name: FreeText = "vyry", yes: Flag = False, context: CommandContext 
         user_id = await attempt.complete()
         context.save_node_url()
         context.print_result(f"Linked. Your user id is {user_id}.", {"userId": str(user_id)})
+        await finish_history(client, context)
 
     context.run(act, may_create=True)
 
 
-def approve(uri: FreeText, /, *, pin_file: FilePath | None = None, context: CommandContext = DEFAULT_CONTEXT) -> None:
+def approve(
+    uri: FreeText,
+    /,
+    *,
+    pin_file: FilePath | None = None,
+    history: str = "none",
+    context: CommandContext = DEFAULT_CONTEXT,
+) -> None:
     """Approve a new device for your account.
 
-    Enter the six digits that it shows. It does not receive earlier messages.
+    Enter the six digits that it shows. It receives earlier messages only with --history. That continues after an interruption: `vyry client devices history`.
 
     Args:
         uri: The link that the new device shows (vyry://link?...); - reads it from standard input.
+        history: Earlier messages that the new device receives: all, none, or those of this many days.
         pin_file: Read the PIN of the account, if one is set, from the first line of this file.
     """
+    offered = _read_range(history)
 
     async def act(client: Client) -> None:
         shown = (await read_line("") or "") if uri == "-" else uri
@@ -72,21 +86,44 @@ def approve(uri: FreeText, /, *, pin_file: FilePath | None = None, context: Comm
         if not await _confirm_digits(scanned):
             await scanned.reject()
             raise CommandFailed(Exit.REFUSED, "The device was not approved: the six digits were not entered correctly.")
-        await _approve_with_pin(scanned, pin)
+        await _approve_with_pin(scanned, pin, offered)
         context.print_result(
             f"Device {quote_name(scanned.name)} is approved.",
             {"name": scanned.name, "code": scanned.code, "approved": True},
         )
+        if offered is not None:
+            await finish_history(client, context)
 
     context.run(act)
 
 
-async def _approve_with_pin(scanned: ScannedLink, pin: str | None) -> None:
+async def finish_history(client: Client, context: CommandContext) -> None:
+    """Send or import the history that is pending, and print the progress on standard error."""
+    if not client.history.is_pending:
+        return
+    again = context.command_line("devices", "history")
+    print(f"Transferring the history. To continue later: Ctrl-C, then {again}", file=sys.stderr)
+    with progress_display(context, "history") as progress:
+        await client.history.wait(progress)
+    await flush_outbox(client)
+    context.print_result("The history is transferred.", {"historyTransferred": True})
+
+
+def _read_range(text: str) -> HistoryRange:
+    """What `--history` says. Raises UsageError."""
+    if text in ("all", "none"):
+        return "all" if text == "all" else None
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MAX_DAYS):
+        raise UsageError(f"--history is all, none, or a number of days from 1 to {_MAX_DAYS:,}; not {text!r}.")
+    return int(text)
+
+
+async def _approve_with_pin(scanned: ScannedLink, pin: str | None, history: HistoryRange) -> None:
     """Approve the device. Asks for the PIN when it is required or was mistyped. Raises Refused, Unreachable."""
     is_typed = pin is None
     while True:
         try:
-            return await scanned.approve(pin)
+            return await scanned.approve(pin, history=history)
         except Refused as refused:
             is_missing = pin is None and refused.code in ("PIN_REQUIRED", "INVALID_PIN")
             if not is_typed or not (is_interactive() if is_missing else can_retry(refused)):

@@ -18,12 +18,14 @@ from vyry.client.api.conversations import Conversations
 from vyry.client.api.files import Files
 from vyry.client.api.groups import Groups, Invitations
 from vyry.client.api.handler_loop import DeadLetters, HandlerLoop, StopSignal
+from vyry.client.api.history_transfer import ClientParts, HistoryTransfer
 from vyry.client.api.joining import Joining, NodeInvitations
 from vyry.client.api.linking import Links, complete_link
 from vyry.client.api.messages import Messages
 from vyry.client.api.open_profile import flatten_errors, open_profile_store
 from vyry.client.api.people import Friends, People
 from vyry.client.api.safety import Safety
+from vyry.client.api.search import MessageSearch
 from vyry.client.api.sign_up import Proofs, ReadInput, sign_up
 from vyry.client.crypto.device_lists import fetch_identity_key
 from vyry.client.crypto.identity_decisions import IdentityDecisions
@@ -90,9 +92,8 @@ class Client:
         self._live = LiveSignals(self._event_ready, now_milliseconds)
         self._connection = Connection(rest, self._mailbox_handlers(), self._live)
         self._send_requested, self._registered = asyncio.Event(), asyncio.Event()
-        self._send_problem = ""  # Why sending is paused.
-        self._send_round_done = asyncio.Event()  # Set after each round of sending.
-        self.messages: Final = Messages(self, self._mark_read, self._live)
+        self._send_problem, self._send_round_done = "", asyncio.Event()  # Why sending is paused; set after each round.
+        self.messages: Final = Messages(self, self._mark_read, self._live, MessageSearch(store))
         self.unsent_messages: Final = UnsentMessages(store)
         self.files: Final = Files(store, rest, self.messages, now_milliseconds, self.unsent_messages)
         self._group_info = GroupInfo(store, rest, now_milliseconds)
@@ -106,6 +107,7 @@ class Client:
         self.account: Final = Account(rest, profiles, invalidate)
         self.devices: Final = Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
+        self.history: Final = HistoryTransfer(store, rest, self.files, self._history_parts())
         self.presence: Final = PresenceSubscriptions(self._live)
         self.safety: Final = Safety(store, rest, self._accept_identity, on_verified=self._on_verified)
         self.contacts: Final = Contacts(store, rest, self.safety)
@@ -139,6 +141,7 @@ class Client:
                         client._connection.keep_alive,
                         client._send_loop,
                         client._maintenance_loop,
+                        client._history_loop,
                     )
                     running = [tasks.create_task(loop()) for loop in loops]
                     if LocalDevice.load_or_none(store) is not None:
@@ -231,6 +234,10 @@ class Client:
             self._position, self._on_welcome, self._on_drained, self._process_entries, self._adopt_position
         )
 
+    def _history_parts(self) -> ClientParts:
+        refresh = self._outbox.directory.device_lists.refresh
+        return ClientParts(refresh, self._wait_until_drained, self._lock, self._send_requested.set)
+
     def _start_syncing(self) -> None:
         """Start receiving and sending for a registered profile. In a copy on another machine all sessions are reset, because the original may be in use."""
         with self._store.transaction():
@@ -322,12 +329,17 @@ class Client:
                         await self._upkeep.refill_and_rotate()
             await asyncio.sleep(UPKEEP_SECONDS)
 
+    async def _history_loop(self) -> None:
+        await self._registered.wait()
+        await self.history.run()
+
     async def _process_entries(self, entries: Sequence[Entry]) -> ProcessedPage:
         async with self._lock:
             await Prefetcher(self._store, self._outbox.directory).prefetch(entries)
             page = await asyncio.to_thread(self._inbox.process, entries, now_milliseconds())
         self._event_ready.set()
         self._send_requested.set()
+        self.history.wake()
         return page
 
     async def _on_welcome(self, last_message_id: UUID | None) -> None:

@@ -5,7 +5,8 @@ import re
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from vyry.client.crypto.group_keys import GroupKeys
@@ -14,12 +15,14 @@ from vyry.client.crypto.pin_registry import PinRegistry
 from vyry.client.crypto.pin_transfer import PinTransfer
 from vyry.client.crypto.prekey_publisher import PrekeyPublisher
 from vyry.client.crypto.sealed_profiles import Profiles
-from vyry.client.errors import CodeNotShown, LinkCode, LinkEnded, Refused
+from vyry.client.errors import CodeNotShown, HistoryPending, LinkCode, LinkEnded, Refused
+from vyry.client.store.history_transfer import CLAIM_MS, KEEP_MS, HistoryOffer, HistoryTransfers
 from vyry.client.store.mailbox_chain import decode_bytes
-from vyry.client.store.store import Store
+from vyry.client.store.store import DAY_MS, Store
 from vyry.client.transport.rest import MAX_TOKEN, RestClient
 from vyry.client.transport.validation import read_device_id, read_text, read_uuid
 from vyry.kernel.base64_text import encode_base64
+from vyry.kernel.time import now_milliseconds
 from vyry.signal_protocol.linking import LinkOffer, LinkSecrets
 from vyry.signal_protocol.primitives import KEY_BYTES, Address, DhPair
 from vyry.signal_protocol.provisioning import Provisioning
@@ -30,6 +33,8 @@ from vyry.signal_protocol.refusals import LinkMismatch
 POLL_SECONDS: Final = 25
 
 
+#: What a new device gets of the history: all, so many days, or nothing.
+HistoryRange = Literal["all"] | int | None
 CompleteLink = Callable[[Provisioning, str], Awaitable[UUID]]
 
 
@@ -66,7 +71,7 @@ class LinkAttempt:
         return self._secrets.compare_code
 
     async def complete(self) -> UUID:
-        """Wait for the approval and become a device of the account. Earlier messages are not transferred.
+        """Wait for the approval and become a device of the account. Earlier messages follow only if the other device sends them (`Client.history`).
 
         Raises CodeNotShown when `code` was not called before, LinkEnded, LinkMismatch, Refused, Unreachable.
         """
@@ -116,6 +121,8 @@ async def complete_link(store: Store, rest: RestClient, link: tuple[Provisioning
         # The profile may have been sealed by the other device: this device sends its key too.
         Profiles(store).mark_published()
         PinRegistry(store).merge(provisioning.pins, now)
+        if provisioning.has_history:
+            HistoryTransfers(store).await_until(now + KEEP_MS)
         for group_key in provisioning.group_keys:
             GroupKeys(store).accept(
                 group_key.conversation_id, Address(me.user_id, 0), group_key.generation, group_key.key
@@ -152,20 +159,38 @@ class Links:
         link_secrets = LinkSecrets.derive(offer, pair, pair.public)
         return ScannedLink(link_secrets.compare_code, name, network, offer.link_id, link_secrets, self)
 
-    async def approve(self, scanned: "ScannedLink", pin: str | None) -> None:
+    async def approve(self, scanned: "ScannedLink", pin: str | None, history: HistoryRange) -> None:
         """See ScannedLink.approve."""
         await self._pin_transfer.refresh_own_list()
-        body: dict[str, object] = {"provisioning": encode_base64(scanned.sealed_provisioning(self._provisioning_bytes))}
+        provisioning = scanned.sealed_provisioning(partial(self._provisioning_bytes, history))
+        body: dict[str, object] = {"provisioning": encode_base64(provisioning)}
         if pin is not None:
             body["pin"] = pin
         await self._rest.call("POST", f"/devices/links/{scanned.link_id}/approve", body)
 
-    def _provisioning_bytes(self) -> bytes:
+    def _provisioning_bytes(self, history: HistoryRange) -> bytes:
         me = LocalDevice.load(self._store)
+        keys = GroupKeys(self._store).keys_for_new_device()
         provisioning = Provisioning(
-            me.user_id, me.identity, me.profile_key, GroupKeys(self._store).keys_for_new_device()
+            me.user_id, me.identity, me.profile_key, keys, has_history=self._offer_history(history)
         )
         return self._pin_transfer.add_pins(provisioning).pack()
+
+    def _offer_history(self, history: HistoryRange) -> bool:
+        """Store the offer before the device is approved: after a crash the transfer continues. Raises HistoryPending."""
+        transfers, now = HistoryTransfers(self._store), now_milliseconds()
+        before = transfers.offer(now)
+        if before is not None and before.device is not None:
+            if history is None:
+                return False
+            raise HistoryPending
+        if history is None:
+            transfers.save_offer(None)
+            return False
+        since = None if history == "all" else now - history * DAY_MS
+        key = secrets.token_bytes(KEY_BYTES)
+        transfers.save_offer(HistoryOffer(key, self._pin_transfer.own_devices(), now + CLAIM_MS, since))
+        return True
 
     async def reject(self, scanned: "ScannedLink") -> None:
         """See ScannedLink.reject."""
@@ -196,12 +221,14 @@ class ScannedLink:
             self._provisioning = self.link_secrets.seal(plaintext())
         return self._provisioning
 
-    async def approve(self, pin: str | None = None) -> None:
+    async def approve(self, pin: str | None = None, *, history: HistoryRange = None) -> None:
         """Give the account to the new device. After a wrong PIN, or without a response, call it again: the same bytes are posted.
 
-        Raises Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...; ALREADY_USED also when an earlier call without a response had reached the node), Unreachable.
+        `history`: also send it the history, "all" or of so many days (`client.history`); the first call decides.
+
+        Raises HistoryPending, Refused (PIN_REQUIRED, INVALID_PIN, DEVICE_LIMIT ...; ALREADY_USED also when an earlier call without a response had reached the node), Unreachable.
         """
-        await self._links.approve(self, pin)
+        await self._links.approve(self, pin, history)
 
     async def reject(self) -> None:
         """Reject the new device. Raises Refused, Unreachable."""

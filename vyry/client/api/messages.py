@@ -2,9 +2,10 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
+from vyry.client.api.search import MessageSearch
 from vyry.client.errors import TextTooLong
 from vyry.client.store.events import Attachment, Target
 from vyry.client.transport.live_signals import LiveSignals
@@ -27,10 +28,12 @@ class ContentSender(Protocol):
 class Messages:
     """Each call returns the id of its content and accepts one: an `id` that was sent before sends nothing. Raises TextTooLong, TooLarge, BadContent."""
 
-    def __init__(self, sender: ContentSender, mark_read: MarkRead, live: LiveSignals) -> None:
+    def __init__(self, sender: ContentSender, mark_read: MarkRead, live: LiveSignals, search: MessageSearch) -> None:
         self._sender = sender
         self._mark_read = mark_read
         self._live = live
+        #: Searches the messages of this profile.
+        self.search: Final = search
 
     async def text(
         self,

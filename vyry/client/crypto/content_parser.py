@@ -117,6 +117,16 @@ def read_attachment(value: object) -> Attachment:
     )
 
 
+def read_history_pointer(value: object) -> tuple[Attachment, bytes]:
+    """The archive of a history and its key. The schema is closed: this and nothing else. Raises BadContent."""
+    if not isinstance(value, dict) or set(value) != {"attachment", "key"}:
+        raise BadContent
+    pointer = value["attachment"]
+    if not isinstance(pointer, dict) or set(pointer) != {"attachmentId", "key", "digest", "size", "mediaType"}:
+        raise BadContent
+    return read_attachment(pointer), read_bytes(value, "key", 32)
+
+
 def read_count(fields: Fields, name: str) -> int:
     """A number from 0 to 2^53-1. Raises BadContent."""
     value = fields.get(name)

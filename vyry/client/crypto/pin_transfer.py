@@ -63,7 +63,7 @@ class PinTransfer:
             before = self._load_pending()
             count = before.count + 1 if before is not None else 1
             common = sent_pins if before is None else _intersection(before.handed, sent_pins)
-            self._store.put(kinds.PENDING_PINS, "", pack(PendingPins(count, self._own_devices(), common)))
+            self._store.put(kinds.PENDING_PINS, "", pack(PendingPins(count, self.own_devices(), common)))
         return replace(provisioning, pins=sent_pins)
 
     async def queue_pending(self) -> None:
@@ -106,7 +106,8 @@ class PinTransfer:
         packed = self._store.get(kinds.PENDING_PINS)
         return unpack(PendingPins, packed) if packed is not None else None
 
-    def _own_devices(self) -> tuple[tuple[int, bytes], ...]:
+    def own_devices(self) -> tuple[tuple[int, bytes], ...]:
+        """The verified own devices: id and key of each."""
         me = LocalDevice.load(self._store)
         history = KnownDevices(self._store).history(me.user_id)
         found = {} if history is None else {number: each.dh_key for number, each in history.newest.devices.items()}

@@ -138,6 +138,10 @@ FILE_CONTENT_ID: Final = "file said"
 CONVERSATION_TITLE: Final = "title"
 ARCHIVED_CONVERSATION: Final = "archived conversation"
 ARCHIVED_DIRECTS: Final = "archived directs"
+#: A history offered to a new device; one that this new device awaits; the archive on the node.
+HISTORY_OFFER: Final = "history offer"
+HISTORY_AWAITED: Final = "history awaited"
+HISTORY_SENT: Final = "history sent"
 #: The import of a history that is not finished; by frame: the events that it added.
 HISTORY_IMPORT: Final = "history import"
 HISTORY_IMPORTED: Final = "history imported"

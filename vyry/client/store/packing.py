@@ -36,8 +36,13 @@ def pack(value: object) -> bytes:
 
 def unpack(kind: type[Value], packed: bytes) -> Value:
     """The value of this type that `pack` packed. Raises ValueError for anything else."""
-    found: Value = _adapter(kind).validate_python(msgpack.unpackb(packed, use_list=False, strict_map_key=False))
+    found: Value = _adapter(kind).validate_python(unpack_plain(packed))
     return found
+
+
+def unpack_plain(packed: bytes) -> Any:
+    """The plain values that `pack` packed, not validated. Raises ValueError for other bytes."""
+    return msgpack.unpackb(packed, use_list=False, strict_map_key=False)
 
 
 @lru_cache(maxsize=_CACHE_SIZE)

@@ -6,7 +6,14 @@ from uuid import UUID
 
 import orjson
 
-from vyry.client.crypto.content_parser import content_event, read_bytes, read_count, read_sync_event, receipt_event
+from vyry.client.crypto.content_parser import (
+    content_event,
+    read_bytes,
+    read_count,
+    read_history_pointer,
+    read_sync_event,
+    receipt_event,
+)
 from vyry.client.crypto.conversation_members import add_member_event
 from vyry.client.crypto.device_list_check import DeviceListCheck
 from vyry.client.crypto.group_keys import GroupKeys
@@ -18,6 +25,7 @@ from vyry.client.crypto.unsealing import EnvelopeOpener, IncomingEnvelope, Opene
 from vyry.client.store import kinds
 from vyry.client.store.conversation_pins import ConversationPin, ConversationPins
 from vyry.client.store.events import ContentEvent, Edit, TimerSet, Unreadable, Unsend
+from vyry.client.store.history_transfer import HistoryTransfers
 from vyry.client.store.journal import Journal, KnownContent, ReadReceipts
 from vyry.client.store.outgoing import SendQueue
 from vyry.client.store.packing import pack, unpack
@@ -32,6 +40,8 @@ from vyry.signal_protocol.sender_keys import Distribution, SenderKeyScope
 
 #: Kinds without an event.
 _SILENT: Final = ("call",)
+#: Forms of a sync that count only in the account's conversation with itself.
+_ACCOUNT_SYNCS: Final = {"pins", "decided", "history"}
 #: Kinds that distribute keys of a group.
 _GROUP_KEYS: Final = ("senderKey", "groupKey")
 
@@ -149,7 +159,7 @@ class ContentProcessor:
             raise BadContent
         if unsealed.session is None or not self._list_check.is_listed(envelope.sender, unsealed.session.peer):
             raise IdentityForged
-        if "pins" in sync or "decided" in sync:
+        if sync.keys() & _ACCOUNT_SYNCS:
             self._process_account_sync(me, sync, envelope)
         elif "sent" in sync:
             inner = read_content(orjson.dumps(sync["sent"]), envelope.conversation_id)
@@ -167,6 +177,8 @@ class ContentProcessor:
             raise BadContent
         if "pins" in sync:
             self._pin_registry.merge(PinSet.read(sync["pins"]), envelope.at)
+        elif "history" in sync:
+            HistoryTransfers(self._store).accept(*read_history_pointer(sync["history"]), envelope.at)
         else:
             self._decisions.apply_remote(IdentityPin.read(sync["decided"]))
 

@@ -100,6 +100,11 @@ class AttachmentTransfer:
             raise
         return at if announced == length and at <= length else None
 
+    async def delete(self, attachment_id: UUID) -> None:
+        """Delete an own attachment."""
+        async with self._request("DELETE", f"{_ATTACHMENTS_PATH}/{attachment_id}", _TUS):
+            return
+
     async def append(self, attachment_id: UUID, offset: int, pieces: AsyncIterator[bytes]) -> None:
         """Send the rest of a blob. After an interruption `upload_offset` says how much arrived."""
         headers = {**_TUS, **_UPLOAD_HEADERS, "Upload-Offset": str(offset)}

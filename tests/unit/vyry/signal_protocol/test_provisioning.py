@@ -18,7 +18,9 @@ SAID: dict[str, Any] = json.loads(GIVEN.pack())
 PINNED = replace(GIVEN, pins=PinSet((IdentityPin(uuid4(), bytes(32), is_verified=True, at=7),)))
 
 
-@pytest.mark.parametrize("given", [GIVEN, PINNED, Provisioning(uuid4(), SigningPair.generate(), bytes(32))])
+@pytest.mark.parametrize(
+    "given", [GIVEN, PINNED, replace(GIVEN, has_history=True), Provisioning(uuid4(), SigningPair.generate(), bytes(32))]
+)
 def test_what_is_handed_over_is_read_as_it_was_packed(given: Provisioning) -> None:
     assert Provisioning.read(given.pack()) == given
 

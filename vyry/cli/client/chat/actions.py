@@ -28,9 +28,9 @@ On a message (Tab to the message list, then arrows):
   s  save its files         Up on the first message: load older ones
 
 Everywhere:
-  Ctrl+O  send a file       Ctrl+T  safety number
-  Escape  back to input     Ctrl+Q  quit
-  F1      this help help
+  Ctrl+F  search            Ctrl+O  send a file
+  Ctrl+T  safety number     Escape  back to input
+  Ctrl+Q  quit              F1      this help
 
 ! decision needed: after a key change, Ctrl+T shows both safety numbers
 waits: not sent yet   ✓ accepted by the node   ✓✓ delivered   ✓✓ read"""

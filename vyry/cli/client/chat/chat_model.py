@@ -20,7 +20,7 @@ from vyry.cli.client.chat.transcript import (
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.names import DisplayNames, group_label
 from vyry.client.api.client import Client
-from vyry.client.store.events import Announcement, ContentEvent, Event, IdentityChanged, NotSent
+from vyry.client.store.events import Announcement, ContentEvent, Event, IdentityChanged, NotSent, Target
 
 
 #: Rows that are shown at first, and that each scroll above the first row adds.
@@ -41,6 +41,8 @@ class ChatModel:
     open_id: UUID | None = None
     rows: Sequence[Row] = ()
     limit: int = PAGE_SIZE
+    #: The message at which the cursor is placed with the next rows.
+    jump_to: Target | None = None
     alerts: list[Event] = field(default_factory=list)
     #: Columns for text; None until the screen has been laid out.
     width: int | None = None

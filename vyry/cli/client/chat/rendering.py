@@ -25,7 +25,7 @@ def render_row(row: Row, name_of: NameOf, tick: str, width: int | None = None) -
         return Content.assemble((f"— {event_text(event, name_of)}", "$warning"))
     own = "$success" if event.is_own else "$primary"
     head = [
-        (f"{_format_time(event.at)} ", "dim"),
+        (f"{format_time(event.at)} ", "dim"),
         (short_name(name_of(event.sender_id)), f"bold {own}"),
         (f" {tick}" if tick else "", "dim"),
     ]
@@ -84,7 +84,8 @@ def _file_label(pointer: Attachment) -> str:
     return f"{message_text({'text': '', 'attachments': [pointer.as_json()]})[1:-1]}, {pointer.size:,} bytes"
 
 
-def _format_time(at: int) -> str:
+def format_time(at: int) -> str:
+    """A time by a sender's clock, which may be anything."""
     try:
         return datetime.fromtimestamp(at / 1_000).strftime("%d %b %H:%M")  # noqa: DTZ006  local time
     except (OverflowError, OSError, ValueError):

@@ -24,6 +24,8 @@ from textual.worker import Worker
 from vyry.cli.client.chat.actions import ChatActions
 from vyry.cli.client.chat.chat_model import PAGE_SIZE, ChatModel, has_title
 from vyry.cli.client.chat.draft import Draft
+from vyry.cli.client.chat.searching import ChatSearch
+from vyry.cli.client.chat.transcript import find_row
 from vyry.cli.client.chat.widgets import Composer, MessageList
 from vyry.cli.client.exit_codes import FAILURES, CommandFailed
 from vyry.cli.client.names import DisplayNames
@@ -75,6 +77,8 @@ class ChatApp(ClosingApp):
         Binding("f1", "help", "Help"),
         Binding("ctrl+t", "safety", "Safety number"),
         Binding("ctrl+o", "attach", "Send a file"),
+        # Before the keys of the text field.
+        Binding("ctrl+f", "search", "Search", priority=True),
         Binding("escape", "write", "Write", show=False),
     ]
 
@@ -83,6 +87,7 @@ class ChatApp(ClosingApp):
         self.model: Final = ChatModel(client, me, DisplayNames(client), open_id=first)
         self._client = client
         self._chat_actions = ChatActions(self, self.model, client)
+        self._search = ChatSearch(self, self.model, client)
         self._draft = Draft(self, self.model, client)
         self._redraw_timer: Timer | None = None
         self._typing_sent_at = -_TYPING_INTERVAL_SECONDS
@@ -186,7 +191,11 @@ class ChatApp(ClosingApp):
         shown = await self.model.load_rows()
         if self.is_leaving():
             return
-        self.query_one(MessageList).replace_rows(shown)
+        messages = self.query_one(MessageList)
+        messages.replace_rows(shown)
+        if (row := find_row(self.model.rows, self.model.jump_to)) is not None:
+            messages.highlighted = self.model.rows.index(row)
+        self.model.jump_to = None
         if self.model.open_id is not None:
             decide = self.model.pending.summary(self.model.open_id)
             self.query_one("#title", Static).update(
@@ -287,6 +296,20 @@ class ChatApp(ClosingApp):
 
     def _action_attach(self) -> None:
         self.run_task(self._chat_actions.attach)
+
+    def _action_search(self) -> None:
+        if not isinstance(self.screen, ModalScreen):
+            self.run_task(self._open_found)
+
+    async def _open_found(self) -> None:
+        if await self._search.choose() is not None:
+            self._show_found()
+
+    @skip_when_leaving
+    def _show_found(self) -> None:
+        self._draft.reset()
+        self._set_typing_text()
+        self.query_one(MessageList).focus()
 
     def _action_safety(self) -> None:
         self.run_task(self._chat_actions.safety)
