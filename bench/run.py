@@ -6,9 +6,9 @@ and `far` (receivers on the other node, so that everything goes through Kafka an
 
 import argparse
 import asyncio
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,9 +23,10 @@ from bench.measured import LoadReport
 from bench.report import Report, write
 from bench.results_page import find_section, replace_section
 from bench.rounds import QUICK, Plan, measure
-from bench.shapes import SHAPES
-from bench.variants import SIZES, BaselineProcess, Tree, floor_variant, open_tree
-from scripts.nodes import ROOT
+from bench.servers.variants import PeerServers, open_peers
+from bench.shapes import MESH, SHAPES, Shape
+from bench.variants import SIZES, BaselineProcess, Tree, Variant, floor_variant, open_tree
+from scripts.nodes import ROOT, AllInOneProcess, Cluster, open_cluster
 
 
 #: What is measured by itself, and has a section of its own.
@@ -33,18 +34,34 @@ EXTRA_BENCHMARKS: Final = {"ratchet": ratchet, "group": group, "presence": prese
 Keep = Callable[[Report], None]
 
 
-async def run(plan: Plan, tree: Tree, floor: BaselineProcess, bare: BareServer, keep: Keep) -> None:
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """All servers of all variants, side by side: idle ones cost next to nothing."""
+
+    tree: Tree
+    cluster: Cluster
+    floor: BaselineProcess
+    bare: BareServer
+    peers: PeerServers | None
+
+    async def variants(self, http: aiohttp.ClientSession, shape: Shape) -> list[Variant]:
+        """The order in which they are measured."""
+        peers = self.peers.variants(http, shape) if self.peers else []
+        return [
+            floor_variant(self.floor, self.cluster.postgres, shape),
+            *peers,
+            *await self.tree.variants(http, shape),
+        ]
+
+
+async def run(plan: Plan, servers: Servers, keep: Keep) -> None:
     """Measure everything; `keep` gets what is there after each round and at the end."""
-    assert tree.cluster is not None
     report = Report(plan.rounds, plan.seconds, [LoadReport(shape) for shape in plan.shapes], sockets=plan.sockets)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-        loads = [
-            (load, [floor_variant(floor, tree.cluster.postgres, load.shape), *await tree.variants(http, load.shape)])
-            for load in report.loads
-        ]
+        loads = [(load, await servers.variants(http, load.shape)) for load in report.loads]
         await measure(plan, loads, lambda: keep(report))
     if plan.sockets:
-        report.idle = await idle_costs(plan.sockets, tree.cluster, bare)
+        report.idle = await idle_costs(plan.sockets, servers.cluster, servers.bare)
         keep(report)
 
 
@@ -61,12 +78,18 @@ def main() -> None:
         with open_tree(sizes, arguments.compare.resolve()) as before, open_tree(sizes) as after:
             asyncio.run(compare(plan, (before, after)))
         return
+    with _start_servers(sizes, with_peers=arguments.peers) as servers:
+        asyncio.run(run(plan, servers, partial(_keep, None if arguments.quick else arguments.out)))
+
+
+@contextmanager
+def _start_servers(sizes: Sequence[str], *, with_peers: bool) -> Iterator[Servers]:
     with ExitStack() as stack:
-        tree = stack.enter_context(open_tree(sizes))
-        assert tree.cluster is not None
-        floor = stack.enter_context(BaselineProcess(tree.cluster.postgres))
-        bare = stack.enter_context(BareServer())
-        asyncio.run(run(plan, tree, floor, bare, partial(_keep, None if arguments.quick else arguments.out)))
+        peers = stack.enter_context(open_peers()) if with_peers else None
+        cluster = stack.enter_context(open_cluster(webs=2, workers=1))
+        alone = stack.enter_context(AllInOneProcess())
+        floor = stack.enter_context(BaselineProcess(cluster.postgres))
+        yield Servers(Tree(sizes, cluster, alone), cluster, floor, stack.enter_context(BareServer()), peers)
 
 
 def _keep(path: Path | None, report: Report) -> None:
@@ -83,8 +106,10 @@ def _keep(path: Path | None, report: Report) -> None:
 
 def _plan(arguments: argparse.Namespace) -> Plan:
     plan = QUICK if arguments.quick else Plan(rounds=arguments.rounds, seconds=arguments.seconds)
-    wanted = arguments.loads.split(",")
-    return replace(plan, shapes=[shape for shape in plan.shapes if shape.name in wanted])
+    # The other servers speak no MessagePack.
+    wanted = [MESH.name] if arguments.peers else arguments.loads.split(",")
+    shapes = [shape for shape in plan.shapes if shape.name in wanted]
+    return replace(plan, shapes=shapes, sockets=0 if arguments.peers else plan.sockets)
 
 
 def _arguments() -> argparse.Namespace:
@@ -95,6 +120,7 @@ def _arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=Plan().seconds, help="of one measurement")
     add("--loads", default=",".join(shape.name for shape in SHAPES), help="which of the loads (bench/shapes.py)")
     add("--sizes", default=",".join(SIZES), help="which sizes of Vyry")
+    add("--peers", action="store_true", help="the load `mesh` on ejabberd and Synapse, too (installs them)")
     add("--compare", type=Path, metavar="TREE", help="measure beside another source tree instead; print ratios")
     add("--out", type=Path, default=ROOT / "bench" / "RESULTS.md")
     for name, help_text in (

@@ -29,7 +29,7 @@ async def test_the_benchmark_measures_every_variant_under_both_loads() -> None:
     for load in ("pairs", "mesh"):
         assert f"## Load `{load}`: throughput" in said
     for variant in ("floor", "embedded", "near", "far"):
-        assert said.count(f"| {variant} | 10 in flight |") == 4
+        assert said.count(f"| {variant} | 10 in flight |") >= 4
 
 
 @pytest.mark.timeout(150)
