@@ -25,12 +25,19 @@ from bench.results_page import find_section, replace_section
 from bench.rounds import QUICK, Plan, measure
 from bench.servers.variants import PeerServers, open_peers
 from bench.shapes import MESH, SHAPES, Shape
+from bench.stations import measure as stations
 from bench.variants import SIZES, BaselineProcess, Tree, Variant, floor_variant, open_tree
 from scripts.nodes import ROOT, AllInOneProcess, Cluster, open_cluster
 
 
 #: What is measured by itself, and has a section of its own.
-EXTRA_BENCHMARKS: Final = {"ratchet": ratchet, "group": group, "presence": presence, "starting": starting}
+EXTRA_BENCHMARKS: Final = {
+    "ratchet": ratchet,
+    "group": group,
+    "presence": presence,
+    "starting": starting,
+    "stations": stations,
+}
 Keep = Callable[[Report], None]
 
 
@@ -127,6 +134,7 @@ def _arguments() -> argparse.Namespace:
         ("--ratchet", "measure sessions and sender keys beside other libraries instead"),
         ("--group", "measure posts to a group of a thousand devices instead"),
         ("--presence", "measure 2,000 sockets that watch each other instead"),
+        ("--stations", "follow envelopes through all stations instead"),
         ("--starting", "measure how soon commands of the client begin instead"),
     ):
         add(name, action="store_true", help=help_text)

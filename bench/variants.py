@@ -98,14 +98,14 @@ class Tree:
         if size == "embedded":
             assert self.alone is not None
             seeder = AccountSeeder(http, self.alone.url, self.alone.otp_file)
-            load = vyry_load(await _sign_up(seeder, shape, self.alone.url), shape)
+            load = vyry_load(await sign_up(seeder, shape, self.alone.url), shape)
             return Variant(name=size + suffix, load=load, processes={"start": self.alone}, writer=self.alone)
         assert self.cluster is not None
         cluster, (here, there) = self.cluster, self.cluster.webs
         processes: dict[str, Server] = {"web": here, "other web": there, "worker": cluster.workers[0]}
         processes |= {"postgres": cluster.postgres, "redis": cluster.redis, "kafka": cluster.kafka}
         seeder = AccountSeeder(http, here.url, cluster.otp_file)
-        load = vyry_load(await _sign_up(seeder, shape, (there if size == "far" else here).url), shape)
+        load = vyry_load(await sign_up(seeder, shape, (there if size == "far" else here).url), shape)
         return Variant(name=size + suffix, load=load, processes=processes, writer=cluster.postgres)
 
 
@@ -120,7 +120,8 @@ def open_tree(sizes: Sequence[str], source: Path = ROOT) -> Iterator[Tree]:
         yield Tree(sizes, cluster, alone)
 
 
-async def _sign_up(seeder: AccountSeeder, shape: Shape, receivers_url: str) -> list[Pair]:
+async def sign_up(seeder: AccountSeeder, shape: Shape, receivers_url: str) -> list[Pair]:
+    """People of this node, whose receivers connect to that one, and their conversations."""
     members = await seeder.members(shape.senders + shape.receivers, with_keys=True)
     receivers = [replace(member, url=receivers_url) for member in members[shape.senders :]]
     return await seeder.pairs(shape.couples(members[: shape.senders], receivers))
