@@ -12,6 +12,7 @@ from bench.tables import spread, table
 
 
 HEADING = "# What Vyry costs beside the floor"
+PEERS_HEADING = "## Beside ejabberd and Synapse"
 ABOUT = {
     "floor": "the smallest aiohttp + asyncpg server that commits before it acknowledges (bench/baseline.py): no chain, no numbers in the database, no retries, no resume, no deletion",
     "embedded": "`vyry start`, SQLite with synchronous=FULL",
@@ -50,6 +51,22 @@ def write(report: Report) -> str:
         sections += [_closed(load), _open(load), _processor(load), _offline(load)]
     sections += [_idle(report), _goals(report.goals())]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def write_peers(report: Report) -> str:
+    """The section of a run beside other servers: the page keeps what other runs have measured."""
+    sections = [
+        part for load in report.loads for part in (_closed(load), _open(load), _processor(load), _offline(load))
+    ]
+    goals_of_peers = [goal for goal in report.goals() if "ejabberd" in goal.text]
+    about = "\n".join(f"- **{name}**: {ABOUT[name]}." for name in ("ejabberd", "synapse"))
+    introduction = f"""{PEERS_HEADING}
+
+Written by `make bench ARGS=--peers`: {report.rounds} interleaved rounds of {report.seconds:g} s a measurement.
+
+{about}"""
+    lower = [section.replace("## ", "### ", 1) for section in (*sections, _goals(goals_of_peers)) if section]
+    return "\n\n".join([introduction, *lower]) + "\n"
 
 
 def _introduction(report: Report) -> str:

@@ -15,12 +15,12 @@ from typing import Final
 
 import aiohttp
 
-from bench import group, presence, ratchet
+from bench import group, growth, presence, ratchet
 from bench import startup as starting
 from bench.comparison import compare
 from bench.idle import BareServer, idle_costs, raise_file_limit
 from bench.measured import LoadReport
-from bench.report import Report, write
+from bench.report import PEERS_HEADING, Report, write, write_peers
 from bench.results_page import find_section, replace_section
 from bench.rounds import QUICK, Plan, measure
 from bench.servers.variants import PeerServers, open_peers
@@ -37,6 +37,7 @@ EXTRA_BENCHMARKS: Final = {
     "presence": presence,
     "starting": starting,
     "stations": stations,
+    "growth": growth,
 }
 Keep = Callable[[Report], None]
 
@@ -86,7 +87,8 @@ def main() -> None:
             asyncio.run(compare(plan, (before, after)))
         return
     with _start_servers(sizes, with_peers=arguments.peers) as servers:
-        asyncio.run(run(plan, servers, partial(_keep, None if arguments.quick else arguments.out)))
+        keep = partial(_keep_peers if arguments.peers else _keep, None if arguments.quick else arguments.out)
+        asyncio.run(run(plan, servers, keep))
 
 
 @contextmanager
@@ -106,9 +108,19 @@ def _keep(path: Path | None, report: Report) -> None:
     if path is None:
         return
     page = path.read_text(encoding="utf-8") if path.exists() else ""
-    for section in [find_section(page, other.HEADING) for other in EXTRA_BENCHMARKS.values()]:
-        text = replace_section(text, section) if section else text
+    for heading in (PEERS_HEADING, *(other.HEADING for other in EXTRA_BENCHMARKS.values())):
+        if section := find_section(page, heading):
+            text = replace_section(text, section)
     path.write_text(text, encoding="utf-8")
+
+
+def _keep_peers(path: Path | None, report: Report) -> None:
+    """Print the section of the other servers, and put it into the page."""
+    text = write_peers(report)
+    print(text, flush=True)
+    if path is not None:
+        page = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(replace_section(page, text), encoding="utf-8")
 
 
 def _plan(arguments: argparse.Namespace) -> Plan:
@@ -135,6 +147,7 @@ def _arguments() -> argparse.Namespace:
         ("--group", "measure posts to a group of a thousand devices instead"),
         ("--presence", "measure 2,000 sockets that watch each other instead"),
         ("--stations", "follow envelopes through all stations instead"),
+        ("--growth", "measure a thousand to a million mailboxes instead"),
         ("--starting", "measure how soon commands of the client begin instead"),
     ):
         add(name, action="store_true", help=help_text)

@@ -3,7 +3,7 @@
 from bench.goals import goals
 from bench.load import Figures
 from bench.measured import LoadReport, Measurement, rate
-from bench.report import Report, write
+from bench.report import PEERS_HEADING, Report, write, write_peers
 from bench.shapes import MESH
 
 
@@ -55,3 +55,14 @@ def test_the_page_tells_what_there_is_after_the_first_round() -> None:
     assert "**not reached**" in page
     assert "100/s |" not in page
     assert "Idle" not in page
+
+
+def test_the_other_servers_have_a_section_of_their_own() -> None:
+    load = load_report((1_000, 250))
+    load.add("ejabberd", "160 in flight", measurement(500))
+
+    section = write_peers(Report(5, 3.0, [load]))
+
+    assert section.startswith(PEERS_HEADING)
+    assert "\n## " not in section
+    assert "| mesh, near: at least ejabberd at 160 in flight | 0.50 (0.50 to 0.50) | **not reached** |" in section
