@@ -42,15 +42,19 @@ Keep = Callable[[], None]
 
 
 async def measure(plan: Plan, loads: Sequence[tuple[LoadReport, Sequence[Variant]]], keep: Keep) -> None:
-    """All rounds of all loads; `keep` is called after each round, so that a later failure loses nothing."""
-    for number in range(plan.rounds):
-        for report, variants in loads:
-            for variant in variants:
-                print(f"round {number + 1} of {plan.rounds}: {report.shape.name}, {variant.name}", flush=True)
-                await _measure_online(plan, report, variant)
-                if variant.keeps_offline and plan.offline:
-                    await _measure_offline(plan, report, variant)
+    """All rounds of all loads; `keep` is called after each round and after a failure, so that nothing is lost."""
+    try:
+        for number in range(plan.rounds):
+            for report, variants in loads:
+                for variant in variants:
+                    print(f"round {number + 1} of {plan.rounds}: {report.shape.name}, {variant.name}", flush=True)
+                    await _measure_online(plan, report, variant)
+                    if variant.keeps_offline and plan.offline:
+                        await _measure_offline(plan, report, variant)
+            keep()
+    except BaseException:
         keep()
+        raise
 
 
 async def _measure_online(plan: Plan, report: LoadReport, variant: Variant) -> None:
@@ -77,7 +81,7 @@ async def _measured(variant: Variant, under_way: Awaitable[Figures]) -> Measurem
 
 async def _measure_offline(plan: Plan, report: LoadReport, variant: Variant) -> None:
     """Post to receivers who are away, then let them all come back at once."""
-    posts = plan.offline if variant.max_rate is None else min(plan.offline, 10 * variant.max_rate)
+    posts = min(plan.offline, variant.max_offline or plan.offline)
     await variant.load.connect(receivers=False)
     filled = await variant.load.post_to_offline(posts)
     began = asyncio.get_running_loop().time()

@@ -15,7 +15,7 @@ from typing import Final
 
 import aiohttp
 
-from bench import group, growth, presence, ratchet
+from bench import group, growth, presence, ratchet, storm
 from bench import startup as starting
 from bench.comparison import compare
 from bench.idle import BareServer, idle_costs, raise_file_limit
@@ -38,6 +38,7 @@ EXTRA_BENCHMARKS: Final = {
     "starting": starting,
     "stations": stations,
     "growth": growth,
+    "storm": storm,
 }
 Keep = Callable[[Report], None]
 
@@ -148,6 +149,7 @@ def _arguments() -> argparse.Namespace:
         ("--presence", "measure 2,000 sockets that watch each other instead"),
         ("--stations", "follow envelopes through all stations instead"),
         ("--growth", "measure a thousand to a million mailboxes instead"),
+        ("--storm", "let 2,000 devices reconnect within 10 s instead"),
         ("--starting", "measure how soon commands of the client begin instead"),
     ):
         add(name, action="store_true", help=help_text)

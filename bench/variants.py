@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 import asyncpg
@@ -42,6 +42,15 @@ class BaselineProcess(Server):
         return ["/usr/bin/env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "bench.baseline", *options]
 
 
+class Process(Protocol):
+    """A process that runs."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class CostCounters:
     """Counters at one moment."""
@@ -58,12 +67,14 @@ class Variant:
 
     name: str
     load: Load
-    processes: dict[str, Server]
+    processes: Mapping[str, Process]
     #: Whose written bytes count: PostgreSQL's log, or the process's own files.
-    writer: Server
+    writer: Process
     keeps_offline: bool = True
     #: More envelopes a second than this would only wait.
     max_rate: int | None = None
+    #: Posts to absent receivers in one round: more would take minutes.
+    max_offline: int | None = None
 
     async def read_costs(self) -> CostCounters:
         """What the processes have used so far."""
@@ -72,7 +83,7 @@ class Variant:
         return CostCounters(processor, await _written(self.writer), busy - processor_seconds(os.getpid(), stats))
 
 
-async def _written(writer: Server) -> int:
+async def _written(writer: Process) -> int:
     if not isinstance(writer, Postgres):
         return disk_bytes(writer.pid)
     connection = await asyncpg.connect(writer.url)

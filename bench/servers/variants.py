@@ -20,6 +20,7 @@ from scripts.services import Postgres
 
 #: Synapse delivers about 140 envelopes a second here.
 SYNAPSE_RATE: Final = 100
+MAX_OFFLINE: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +38,20 @@ class PeerServers:
         xmpp = Load(pairs, partial(XmppClient, pairs=pairs, port=self.ejabberd.port))
         matrix = Load(pairs, partial(MatrixClient, pairs=pairs, http=http, url=self.synapse.url))
         return [
-            Variant(name="ejabberd", load=xmpp, processes={"ejabberd": self.ejabberd}, writer=self.ejabberd),
+            Variant(
+                name="ejabberd",
+                load=xmpp,
+                processes={"ejabberd": self.ejabberd},
+                writer=self.ejabberd,
+                max_offline=MAX_OFFLINE,
+            ),
             Variant(
                 name="synapse",
                 load=matrix,
                 processes={"synapse": self.synapse, "postgres": self.postgres},
                 writer=self.postgres,
                 max_rate=SYNAPSE_RATE,
+                max_offline=MAX_OFFLINE,
             ),
         ]
 

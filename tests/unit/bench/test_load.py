@@ -1,10 +1,17 @@
 """The load counts an envelope when both sides have it, from the moment at which it was due, and a run with a fault ends with it."""
 
 import asyncio
+import os
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from bench.load import Load, LoadError, Member, Outcomes, Pair
+from bench.measured import LoadReport
+from bench.rounds import Plan, measure
+from bench.shapes import MESH
+from bench.variants import Variant
 
 
 PAIR = Pair(Member("", "s", "s"), Member("", "r", "r"), "conversation")
@@ -85,3 +92,26 @@ async def test_absent_receivers_get_what_was_posted_when_they_come() -> None:
     await load.connect_receivers()
 
     assert filled > 0
+
+
+class ThisProcess:
+    """The writer of a variant without servers."""
+
+    pid = os.getpid()
+
+
+def variant(name: str, deliveries: int) -> Variant:
+    load = Load([PAIR], partial(EchoClient, deliveries=deliveries))
+    return Variant(name=name, load=load, processes={}, writer=ThisProcess(), keeps_offline=False)
+
+
+async def test_what_was_measured_before_a_failure_is_kept() -> None:
+    report = LoadReport(replace(MESH, name="short"))
+    variants = [variant("floor", 1), variant("near", 2)]
+    plan = Plan(rounds=2, seconds=0.02, warm_up=0.01, in_flight=(1,), rates=())
+    kept: list[int] = []
+
+    with pytest.raises(LoadError):
+        await measure(plan, [(report, variants)], lambda: kept.append(len(report.measured)))
+
+    assert kept == [1]
