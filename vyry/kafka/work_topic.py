@@ -127,7 +127,7 @@ class KafkaWorkTopic:
                 lost += await queue.send(producer, self._topic, number, self._wake)
             self._count_lost(lost)
             self._stuck.report({number for number, queue in enumerate(self._partitions) if queue.is_stuck})
-            await asyncio.sleep(min(TICK_SECONDS, waiting * SECONDS_A_MAILBOX))
+            await asyncio.sleep(pause_seconds(waiting))
 
     async def _follow_topic(self, producer: AIOKafkaProducer) -> None:
         """Use as many partitions as the map has, as far as the topic has them."""
@@ -224,6 +224,11 @@ class _StuckPartitions:
         elif self._stuck and not stuck:
             log.info("partitions_reachable")
         self._stuck = stuck
+
+
+def pause_seconds(mailboxes: int) -> float:
+    """How long the mailboxes of the next turn gather after a turn with so many."""
+    return min(TICK_SECONDS, mailboxes * SECONDS_A_MAILBOX)
 
 
 def _on_done(outcome: asyncio.Future[object], wake: asyncio.Event) -> None:
