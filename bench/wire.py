@@ -89,7 +89,9 @@ class Socket(asyncio.Protocol):
         self._ended(1006)
 
     def data_received(self, data: bytes) -> None:
-        """Cut what arrived into frames."""
+        """Cut what arrived into frames; the body of a refused upgrade is none."""
+        if self._transport is None or self._transport.is_closing():
+            return
         self._incoming += data
         if not self._upgraded.done() and not self._read_upgrade():
             return

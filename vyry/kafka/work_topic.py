@@ -27,7 +27,9 @@ from vyry.tracing import TRACE_HEADER, pack_contexts, trace_step
 
 
 DEADLINE_SECONDS: Final = 5.0
-#: The first record is sent at once, further ones at most once a tick (a shorter tick is slower: docs/performance.md).
+#: After a turn that sent records the next one waits for so long per mailbox, at most a tick: single mailboxes leave at once, and under load records
+#: gather (a shorter tick costs more there: docs/performance.md).
+SECONDS_A_MAILBOX: Final = 0.001
 TICK_SECONDS: Final = 0.010
 #: How often the map of the database is read, and the age at which a record counts as stuck.
 MAP_SECONDS: Final = 1.0
@@ -120,12 +122,12 @@ class KafkaWorkTopic:
                 async with asyncio.timeout(MAP_SECONDS):
                     await self._wake.wait()
             self._wake.clear()
-            lost = 0
+            lost, waiting = 0, self.depth
             for number, queue in enumerate(self._partitions):
                 lost += await queue.send(producer, self._topic, number, self._wake)
             self._count_lost(lost)
             self._stuck.report({number for number, queue in enumerate(self._partitions) if queue.is_stuck})
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(pause_seconds(waiting))
 
     async def _follow_topic(self, producer: AIOKafkaProducer) -> None:
         """Use as many partitions as the map has, as far as the topic has them."""
@@ -222,6 +224,11 @@ class _StuckPartitions:
         elif self._stuck and not stuck:
             log.info("partitions_reachable")
         self._stuck = stuck
+
+
+def pause_seconds(mailboxes: int) -> float:
+    """How long the mailboxes of the next turn gather after a turn with so many."""
+    return min(TICK_SECONDS, mailboxes * SECONDS_A_MAILBOX)
 
 
 def _on_done(outcome: asyncio.Future[object], wake: asyncio.Event) -> None:
