@@ -17,7 +17,7 @@ from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
-from vyry.mail.store import Acknowledgement, Cursor
+from vyry.mail.store import Acknowledgement, Cursor, ResumePoint
 from vyry.signals.presence import Watch as PresenceWatch
 from vyry.telemetry import FRAME_ERRORS, FRAME_SECONDS
 from web.bodies import check_values, validate
@@ -57,13 +57,18 @@ class BadFrame(CloseSocket):
 
 async def read_frames(session: SocketSession) -> CloseCode | None:
     """Serve the socket until it closes. Returns the code to close it with, or None if the client closed it."""
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(session.hub.timeouts.hello) as deadline:
             while session.window is None:
                 message = await _receive(session)
                 if message.type in _CLOSING:
                     return session.close_code
+                # The node's own time does not count: a hello may wait for its turn.
+                left = (deadline.when() or 0.0) - loop.time()
+                deadline.reschedule(None)
                 await _handle_message(session, message)
+                deadline.reschedule(loop.time() + left)
             deadline.reschedule(None)
         while True:
             message = await _receive(session)
@@ -225,10 +230,8 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     hello = validate(payload, Hello)
     if session.window is not None:
         raise BadFrame("hello was already answered; open a new connection")
-    # Posts accepted before this hello must be sent before `drained`.
-    await session.hub.services.depositor.flush(session.mailbox)
     try:
-        resume = await session.hub.services.mailboxes.open(session.mailbox, hello.after, hello.head)
+        resume = await session.hub.services.hellos.open(ResumePoint(session.mailbox, hello.after, hello.head))
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
