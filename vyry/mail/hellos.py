@@ -6,9 +6,13 @@ the database carries a second, and makes batches of BATCH_SECONDS. A hello that 
 seconds after which its turn comes: each refused device gets a moment of its own, at the same rate, so they do not come back together.
 """
 
+import asyncio
 import math
 import time
 from asyncio import Future, get_running_loop
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 from vyry.errors import NotFound, StaleHead, Unavailable
@@ -25,7 +29,7 @@ BATCH_SECONDS: Final = 0.25
 FIRST_BATCH: Final = 32
 MAX_BATCH: Final = 512
 #: A hello that would wait longer is refused. A device waits that long for `welcome`.
-MAX_WAIT_SECONDS: Final = 5.0
+MAX_WAIT_SECONDS: Final = 10.0
 #: More never wait, however fast the database was before.
 MAX_WAITING: Final = 20_000
 #: The longest wait that a refused device is asked for.
@@ -34,6 +38,7 @@ MAX_RETRY_SECONDS: Final = 60
 ASSUMED_RATE: Final = MAX_BATCH / BATCH_SECONDS
 #: After so long without a hello the rate is not known any more.
 FORGET_SECONDS: Final = 10.0
+_ANY_TIME: Final = datetime.max.replace(tzinfo=UTC)
 #: The weight of the latest batch in the measured rate.
 _WEIGHT: Final = 0.3
 
@@ -60,6 +65,8 @@ class Hellos:
         self._store = store
         self._depositor = depositor
         self._waiting: Coalescer[_WaitingHello] = Coalescer()
+        #: Mailboxes whose device has its socket since a moment.
+        self._opened: Coalescer[MailboxKey] = Coalescer(MAX_BATCH)
         #: Hellos that are admitted and not answered.
         self._admitted = 0
         self._batch_size = FIRST_BATCH
@@ -82,15 +89,13 @@ class Hellos:
         return self._admitted / (self._rate or ASSUMED_RATE)
 
     async def open(self, point: ResumePoint) -> ResumeInfo:
-        """Wait for the turn of this hello, and open its mailbox after a deposit. Raises StaleHead with `cursor`, NotFound, and Unavailable with the wait until its turn."""
+        """Wait for the turn of this hello, and open its mailbox. Raises StaleHead with `cursor`, NotFound, and Unavailable with the wait until its turn."""
         if not self._admitted and time.monotonic() - self._measured_at > FORGET_SECONDS:
             self._rate = None
         if self._admitted >= MAX_WAITING or self.wait_seconds > MAX_WAIT_SECONDS:
             raise Unavailable("Too many devices reconnect at once.", self._retry_seconds())
         self._admitted += 1
         try:
-            # Posts accepted before this hello must be sent before `drained`.
-            await self._depositor.flush(point.mailbox)
             hello = _WaitingHello(point)
             self._waiting.add(hello)
             outcome = await hello.outcome
@@ -100,8 +105,24 @@ class Hellos:
             return outcome
         raise outcome
 
+    def add_opened(self, mailbox: MailboxKey) -> None:
+        """A device has its socket now: deposit what was accepted for it since its hello."""
+        self._opened.add(mailbox)
+
     async def run(self) -> None:
-        """Open mailboxes, batch after batch, until cancelled."""
+        """Open mailboxes, and look after opened ones, batch after batch until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._open_waiting())
+            tasks.create_task(self._opened.run(self._deposit_opened))
+
+    async def _deposit_opened(self, mailboxes: Sequence[MailboxKey]) -> None:
+        # While the database is down, the depositor retries for all of them.
+        with suppress(Unavailable):
+            mailboxes = await self._find_unnumbered(mailboxes)
+        if mailboxes:
+            self._depositor.add(mailboxes)
+
+    async def _open_waiting(self) -> None:
         while True:
             await self._waiting.wait()
             if batch := self._take_batch():
@@ -118,6 +139,7 @@ class Hellos:
     async def _open_batch(self, batch: list[_WaitingHello]) -> None:
         began = time.perf_counter()
         try:
+            await self._flush([hello.point.mailbox for hello in batch])
             outcomes = await self._store.open_mailboxes([hello.point for hello in batch])
         except Unavailable as problem:
             self._batch_size = max(1, self._batch_size // 2)
@@ -129,6 +151,15 @@ class Hellos:
         self._measure(len(batch), time.perf_counter() - began)
         for hello, outcome in zip(batch, outcomes, strict=True):
             hello.answer(outcome)
+
+    async def _flush(self, mailboxes: Sequence[MailboxKey]) -> None:
+        """Deposit what was accepted for these mailboxes before their hellos: it must be sent before `drained`. Raises Unavailable."""
+        found = await self._find_unnumbered(mailboxes)
+        await asyncio.gather(*map(self._depositor.flush, found))
+
+    async def _find_unnumbered(self, mailboxes: Sequence[MailboxKey]) -> list[MailboxKey]:
+        """Those with undeposited envelopes. Nearly always there are none, and reading is far cheaper than a deposit, which locks and commits."""
+        return await self._store.upkeep.find_unnumbered(_ANY_TIME, len(mailboxes), among=mailboxes)
 
     def _measure(self, count: int, seconds: float) -> None:
         """Learn from a batch. Only a full one that took its time, or had the largest size, shows what the database carries."""

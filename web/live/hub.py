@@ -113,32 +113,31 @@ class SocketHub:
         self.services.signals.presence.socket_opened(presence_socket(session))
         # From here on no hint is missed: earlier entries are found by reading, envelopes without a sequence number by a deposit.
         self.collector.mark([session.mailbox])
-        self.services.depositor.add([session.mailbox])
+        self.services.hellos.add_opened(session.mailbox)
 
-    @asynccontextmanager
-    async def track(self, session: SocketSession, slot: ConnectionSlot) -> AsyncIterator[None]:
-        """Track a socket from its upgrade to its end."""
+    def add(self, session: SocketSession, slot: ConnectionSlot) -> None:
+        """Track a socket from its upgrade on, until `remove`."""
         session.last_heard_at = time.monotonic()
         self._open_sockets[session] = slot
         self._all_closed.clear()
         SOCKETS.inc()
-        try:
-            yield
-        finally:
-            del self._open_sockets[session]
-            if not self._open_sockets:
-                self._all_closed.set()
-            SOCKETS.dec()
-            session.is_closing = True
-            slot.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
-            if session.presence_watch is not None:
-                self.services.signals.presence.unwatch(session.presence_watch, set(session.presence_watch.users))
-            if self._sessions.get(session.mailbox) is session:
-                del self._sessions[session.mailbox]
-                if not self.is_draining:
-                    # At a shutdown the device reconnects to another node, within the presence lease.
-                    self.services.signals.presence.socket_closed(presence_socket(session))
-                await self.services.notifier.unregister_socket(session.mailbox, session.connection)
+
+    async def remove(self, session: SocketSession) -> None:
+        """A tracked socket has ended."""
+        slot = self._open_sockets.pop(session)
+        if not self._open_sockets:
+            self._all_closed.set()
+        SOCKETS.dec()
+        session.is_closing = True
+        slot.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
+        if session.presence_watch is not None:
+            self.services.signals.presence.unwatch(session.presence_watch, set(session.presence_watch.users))
+        if self._sessions.get(session.mailbox) is session:
+            del self._sessions[session.mailbox]
+            if not self.is_draining:
+                # At a shutdown the device reconnects to another node, within the presence lease.
+                self.services.signals.presence.socket_closed(presence_socket(session))
+            await self.services.notifier.unregister_socket(session.mailbox, session.connection)
 
     @property
     def socket_count(self) -> int:
