@@ -55,7 +55,6 @@ def build_saturation(settings: Settings, services: Services, sockets: Mapping[st
         "post": services.posting,
         "deposit": services.depositor,
         "acknowledge": services.mailboxes,
-        "hello": services.hellos,
         **sockets,
     }
     if isinstance(services.work_topic, KafkaWorkTopic | InProcessWorkTopic):

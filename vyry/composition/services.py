@@ -60,7 +60,6 @@ from vyry.kafka.work_topic import KafkaWorkTopic
 from vyry.limits import FRAMES, Limiter, QuotaWindow
 from vyry.local_limits import BucketLimiter
 from vyry.mail.depositing import Depositor
-from vyry.mail.hellos import Hellos
 from vyry.mail.mailbox import Mailboxes
 from vyry.mail.notices import NoticePoster
 from vyry.mail.overdue import OverdueMail
@@ -117,7 +116,6 @@ class Services:
     notice_poster: NoticePoster
     posting: Posting
     mailboxes: Mailboxes
-    hellos: Hellos
     mail_store: MailStore
     depositor: Depositor
     work_topic: WorkTopic
@@ -172,7 +170,6 @@ def _background_loops(
         services.posting.run,
         services.posting.run_activity_updates,
         services.mailboxes.run,
-        services.hellos.run,
         services.depositor.run,
         services.linking.run,
         services.claim_ledger.run,
@@ -243,7 +240,6 @@ def _build_services(shared: SharedServices, role: Role) -> Services:
         notice_poster=shared.notices,
         posting=_posting(shared),
         mailboxes=Mailboxes(shared.infrastructure.mail_store),
-        hellos=Hellos(shared.infrastructure.mail_store, shared.depositor),
         mail_store=shared.infrastructure.mail_store,
         depositor=shared.depositor,
         work_topic=shared.infrastructure.work_topic,

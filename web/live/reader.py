@@ -225,7 +225,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     if session.window is not None:
         raise BadFrame("hello was already answered; open a new connection")
     try:
-        resume = await session.hub.services.hellos.open(ResumePoint(session.mailbox, hello.after, hello.head))
+        resume = await session.hub.hellos.open(ResumePoint(session.mailbox, hello.after, hello.head))
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)

@@ -35,14 +35,11 @@ async def open_socket(request: web.Request) -> web.StreamResponse:
     async with hub.services.connection_slots.acquire(caller.user_id, caller.mailbox, client_address(request)) as slot:
         request[GRANTS], slot.grants = list(slot.grants), ()
         session = await _upgrade(request)
-        hub.add(session, slot)
-        try:
+        async with hub.track(session, slot):
             code = await read_frames(session)
             SOCKETS_CLOSED.labels("client" if code is None else str(code.value)).inc()
             if code is not None:
                 await hub.delivery.close(session, code)
-        finally:
-            await hub.remove(session)
     return session.socket
 
 
