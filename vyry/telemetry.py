@@ -98,6 +98,7 @@ QUEUE_LIMIT: Final = Gauge("vyry_queue_limit", "From this depth on a queue refus
 SLOTS_USED: Final = Gauge("vyry_slots_used", "Slots in use.", ["pool"])
 SLOTS_LIMIT: Final = Gauge("vyry_slots_limit", "Slots of the pool.", ["pool"])
 SLOTS_WAITING: Final = Gauge("vyry_slots_waiting", "Callers that wait for a slot.", ["pool"])
+HELLO_RATE: Final = Gauge("vyry_hellos_per_second", "Hellos that the database carries a second, as last measured.")
 LOOP_LAG: Final = Histogram(
     "vyry_event_loop_lag_seconds", "How late the event loop runs what is due.", buckets=_BUCKETS
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from aiohttp import HttpVersion11, web
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from vyry import errors
 from vyry.accounts.account import Caller
@@ -50,7 +50,8 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
     """The outermost middleware: gives the request an id, runs it, and turns every exception into a response."""
     request_id = request[REQUEST_ID] = str(new_id())
     started = time.perf_counter()
-    with bound_contextvars(request_id=request_id):
+    tokens = bind_contextvars(request_id=request_id)
+    try:
         response = await _run_handler(request, handler, request_id)
         if request.writer.output_size and not response.prepared:
             raise ConnectionError("The handler failed after the response had started.")
@@ -60,6 +61,8 @@ async def request_middleware(request: web.Request, handler: Handler) -> web.Stre
             # A stopping node sends the next request of this connection to another node.
             response.force_close()
         _record_request(request, response.status, time.perf_counter() - started)
+    finally:
+        reset_contextvars(**tokens)
     return response
 
 
@@ -134,6 +137,8 @@ def build_handler(route: Route) -> Handler:
         elif route.auth == "token":
             request[CALLER] = await authenticate(request)
         await _check_request(request, route)
+        if route.auth != "token" or not route.cost:
+            return await route.handler(request)
         return await run_charged(request, route)
 
     return enter
@@ -268,8 +273,6 @@ async def run_charged(request: web.Request, route: Route) -> web.StreamResponse:
 
     An estimate is charged first, so that concurrent requests of a costly route cannot exceed the quota.
     """
-    if route.auth != "token" or not route.cost:
-        return await route.handler(request)
     quota, buckets = route.shared_quota, request.app[SERVICES].buckets
     subject = _subject(request[CALLER], quota)
     # A setting may make the bucket smaller than the estimate.

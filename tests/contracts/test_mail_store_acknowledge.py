@@ -1,6 +1,6 @@
 """What every mail store promises about acknowledge and park: only what is right moves the point; what is safe elsewhere is deleted at once."""
 
-from tests.support.mail_store_harness import MailStoreHarness, contents_of, make_message
+from tests.support.mail_store_harness import MailStoreHarness, contents_of, make_message, open_mailbox
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.envelope import LossReason
 from vyry.mail.store import Acknowledgement, Cursor, MailStore
@@ -78,8 +78,8 @@ async def test_what_was_returned_by_rest_was_sent(mail_harness: MailStoreHarness
 async def test_what_a_right_hello_named_was_sent(mail_harness: MailStoreHarness) -> None:
     box = await mail_harness.add_mailbox()
     deposited = await mail_harness.post_and_deposit(box, b"1", b"2", b"3")
-    await mail_harness.store.open_mailbox(box, 2, deposited[1].head)
-    await mail_harness.store.open_mailbox(box, 1, deposited[0].head)
+    await open_mailbox(mail_harness.store, box, 2, deposited[1].head)
+    await open_mailbox(mail_harness.store, box, 1, deposited[0].head)
 
     beyond = await mail_harness.acknowledge(box, 3, deposited[2].head, sent=0)
     cursor = await mail_harness.acknowledge(box, 2, deposited[1].head, sent=0)

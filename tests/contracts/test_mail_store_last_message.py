@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.fake_clock import NOON
-from tests.support.mail_store_harness import MailStoreHarness, make_message
+from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mailbox
 from vyry.kernel.ids import MailboxKey, MessageId, UserId
 from vyry.mail.envelope import Lane
 from vyry.mail.store import MailboxCaps, MailStore, Preconditions
@@ -20,7 +20,7 @@ def caps() -> MailboxCaps:
 
 async def last(store: MailStore, mailbox: MailboxKey) -> MessageId | None:
     """What a device with this mailbox is told at hello, and likewise by REST."""
-    resume = await store.open_mailbox(mailbox, 0, None)
+    resume = await open_mailbox(store, mailbox, 0, None)
     assert await store.upkeep.load_resume_info(mailbox) == resume
     return resume.last_message_id
 

@@ -35,6 +35,7 @@ from vyry.mail.store import (
     PostOutcome,
     Preconditions,
     ResumeInfo,
+    ResumePoint,
 )
 
 
@@ -329,13 +330,16 @@ class MemoryMailStore:
         box.entries[seq] = envelope
         return Deposited(box.key, seq, envelope.head, envelope.number, envelope.loss)
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        box = self.state.mailboxes.get(mailbox)
+    async def open_mailboxes(self, points: Sequence[ResumePoint]) -> list[ResumeInfo | StaleHead | NotFound]:
+        return [self._open_mailbox(point) for point in points]
+
+    def _open_mailbox(self, point: ResumePoint) -> ResumeInfo | StaleHead | NotFound:
+        box = self.state.mailboxes.get(point.mailbox)
         if box is None or box.is_ended:
-            raise NotFound
-        if not box.is_point(after, head):
-            raise StaleHead(cursor=box.acknowledged)
-        box.sent = max(box.sent, after)
+            return NotFound()
+        if not box.is_point(point.seq, point.head):
+            return StaleHead(cursor=box.acknowledged)
+        box.sent = max(box.sent, point.seq)
         box.connection += 1
         return _resume_info(self.state, box)
 

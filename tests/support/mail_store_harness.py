@@ -32,6 +32,8 @@ from vyry.mail.store import (
     Outdated,
     PostOutcome,
     Preconditions,
+    ResumeInfo,
+    ResumePoint,
 )
 from vyry.storage.conversation_models import ConversationRow, FriendRow, MemberRow
 from vyry.storage.database import connection, is_postgres, open_database
@@ -44,6 +46,14 @@ SENDER = UUID(int=7)
 CONVERSATION = UUID(int=9)
 NODE = MailboxKey(0)
 UNLIMITED = 1 << 40
+
+
+async def open_mailbox(store: MailStore, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
+    """The hello of one device. Raises StaleHead, NotFound."""
+    (result,) = await store.open_mailboxes([ResumePoint(mailbox, after, head)])
+    if isinstance(result, ResumeInfo):
+        return result
+    raise result
 
 
 class Registry(Protocol):

@@ -16,7 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from tests.fakes.mail import MemoryMailStore
 from tests.support.fake_clock import FakeClock
-from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, RowRegistry, make_message, open_store
+from tests.support.mail_store_harness import (
+    MailStoreHarness,
+    MemoryRegistry,
+    RowRegistry,
+    make_message,
+    open_mailbox,
+    open_store,
+)
 from tests.support.mailbox_model import CAPS, ENTRIES, ModelReader, Send, audit, audit_capacity, audit_fan_out
 from tests.support.step_runner import StepRunner
 from vyry.errors import StaleHead
@@ -274,7 +281,7 @@ class MailboxMachine(RuleBasedStateMachine):
         device = self.devices[reader]
         after = max(0, device.seq - back)
         try:
-            state = self.run_async(self.harness.store.open_mailbox(device.key, after, device.head_at(after))).state
+            state = self.run_async(open_mailbox(self.harness.store, device.key, after, device.head_at(after))).state
         except StaleHead:
             assert after < device.acknowledged, "L4: a right resume point was refused"
         else:

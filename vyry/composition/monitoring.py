@@ -10,6 +10,7 @@ from vyry.composition.shared import attachments_folder
 from vyry.in_process.pin_hasher import ArgonPinHasher
 from vyry.in_process.routing import InProcessWorkTopic
 from vyry.kafka.work_topic import KafkaWorkTopic
+from vyry.mail.hellos import MAX_WAITING
 from vyry.mail.posting import MAX_PENDING_POSTS
 from vyry.operator.admin_server import AdminSources, Explain, serve_admin
 from vyry.operator.cluster_watch import ClusterWatch
@@ -20,7 +21,7 @@ from vyry.storage.database import pool_load
 from vyry.storage.partitions import PartitionStore
 
 
-_LIMITS: Final = {"post": MAX_PENDING_POSTS, "notify": MAX_PENDING}
+_LIMITS: Final = {"post": MAX_PENDING_POSTS, "notify": MAX_PENDING, "hello": MAX_WAITING}
 
 
 def serve_admin_listener(

@@ -41,10 +41,6 @@ class Mailboxes:
         self._pending: dict[MailboxKey, list[tuple[Acknowledgement, AcknowledgeCallback]]] = {}
         self._wake = asyncio.Event()
 
-    async def open(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        """Resume after a point that was sent before; counts as a hello. Raises StaleHead with `cursor`, NotFound."""
-        return await self._store.open_mailbox(mailbox, after, head)
-
     async def page(self, mailbox: MailboxKey, after: int, limit: int) -> Page:
         """Entries after `after` (or after the acknowledged point, if that is later), recorded as sent. Raises StaleHead beyond the end, NotFound."""
         resume_info = await self._load_resume_info(mailbox)

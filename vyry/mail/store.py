@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from vyry.accounts.events import OperatorAction
+from vyry.errors import NotFound, StaleHead
 from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxId, MailboxKey, MessageId, UserId
 from vyry.mail.capacity import CapacityRequest, Usage
 from vyry.mail.envelope import Lane, LossReason
@@ -150,6 +151,19 @@ class ResumeInfo:
     last_message_id: MessageId | None
 
 
+class ResumePoint(NamedTuple):
+    """Where the device of a mailbox wants to resume: after `seq`, whose head is `head` (None is allowed at 0)."""
+
+    mailbox: MailboxKey
+    seq: int
+    head: bytes | None
+
+
+def resume_refusal(state: MailboxState | None) -> StaleHead | NotFound:
+    """Why a resume point of this mailbox (None: there is no such mailbox) was not valid."""
+    return NotFound() if state is None or state.is_ended else StaleHead(cursor=state.acknowledged)
+
+
 class CollectRequest(NamedTuple):
     """Entries with a seq above `after_seq`, at most `max_entries` and `max_bytes` of content (the first entry always fits)."""
 
@@ -240,13 +254,13 @@ class MailStore(Protocol):
         """
         ...
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        """Check a resume point; if it is valid, count a hello, record that everything up to it was sent, and return the state after it.
+    async def open_mailboxes(self, points: Sequence[ResumePoint]) -> list[ResumeInfo | StaleHead | NotFound]:
+        """For each valid point: count a hello, record that everything up to it was sent, and return the state after it. Each point names another mailbox.
 
-        Every post of this mailbox's device that was answered before the call is considered for the last message: the newest of them, or a later one.
+        Every post of a mailbox's device that was answered before the call is considered for its last message: the newest of them, or a later one.
 
-        Valid is the acknowledged point, or a later stored entry, with its head (at 0 the head may be None). Raises StaleHead with the member
-        `cursor` (a `Cursor`: the acknowledged point) when it is not valid, NotFound when the mailbox has ended; nothing changes then.
+        Valid is the acknowledged point, or a later stored entry, with its head (at 0 the head may be None). For any other point nothing changes; its
+        result is StaleHead with the member `cursor` (a `Cursor`: the acknowledged point), or NotFound if the mailbox has ended.
         """
         ...
 
@@ -268,7 +282,7 @@ class MailStore(Protocol):
         """Delete everything up to each point with a valid head, and move the acknowledged point there.
 
         Returns, per point, the acknowledged cursor after it; None (nothing changed) for a wrong head or a seq that was never sent: higher than both
-        `sent_seq` of the point and the seq recorded for the mailbox (`record_sent`, `open_mailbox`).
+        `sent_seq` of the point and the seq recorded for the mailbox (`record_sent`, `open_mailboxes`).
         An entry that has expired counts as expired and not as acknowledged, because the device saw a loss.
         A point at or below the acknowledged one changes nothing and gets the current cursor. Each point names another mailbox.
         """
@@ -310,7 +324,7 @@ class MailUpkeep(Protocol):
         ...
 
     async def load_resume_info(self, mailbox: MailboxKey) -> ResumeInfo | None:
-        """What `MailStore.open_mailbox` would return, without a hello; None if there is no such mailbox."""
+        """What `MailStore.open_mailboxes` would return, without a hello; None if there is no such mailbox."""
         ...
 
     async def drop(self, request: DropRequest, act: OperatorAction) -> DropResult:

@@ -17,6 +17,7 @@ from uuid import UUID
 from redis.asyncio.client import PubSub
 
 from vyry.kernel.batches import batched
+from vyry.kernel.coalescer import Coalescer
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.routing import SESSION_ENDED, CacheTopic, NodeSockets
 from vyry.mail.work_record import pack
@@ -74,10 +75,9 @@ class RedisNotifier:
         self._unannounced: set[MailboxKey] = set()
         self._announcing = asyncio.Lock()
         #: The mailboxes whose hints wait.
-        self.pending: dict[MailboxKey, None] = {}
+        self.pending: Coalescer[MailboxKey] = Coalescer()
         #: Answers to operators: channel and payload.
-        self._answers: list[tuple[str, bytes]] = []
-        self._wake = asyncio.Event()
+        self._answers: Coalescer[tuple[str, bytes]] = Coalescer()
         self._is_subscribed = False
         #: Checks in a row without a message of the channels; the first one sends a ping.
         self._quiet_checks = 0
@@ -92,8 +92,7 @@ class RedisNotifier:
     async def notify(self, mailboxes: Collection[MailboxKey]) -> None:
         # Notifications are collected while the previous call runs, so the caller never waits for Redis.
         if len(self.pending) < MAX_PENDING:
-            self.pending.update(dict.fromkeys(mailboxes))
-            self._wake.set()
+            self.pending.update(mailboxes)
 
     async def relay(self, mailboxes: Collection[MailboxKey], frame: bytes) -> set[MailboxKey]:
         held, _ = await self._publish(Hint(HintKind.RELAY, frame, mailboxes))
@@ -133,30 +132,22 @@ class RedisNotifier:
     async def run(self) -> None:
         """Send notifications, read the channels and renew the leases until cancelled, also while Redis is down."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._notify_loop())
+            tasks.create_task(self.pending.run(self._notify_batch))
+            tasks.create_task(self._answers.run(self._send_answers))
             tasks.create_task(self._subscribe_loop())
             tasks.create_task(self._lease_loop())
 
-    async def _notify_loop(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self._answers:
-                await self._send_answers()
-            mailboxes, self.pending = self.pending, {}
-            began = time.perf_counter()
-            if not mailboxes:
-                continue
-            hint = Hint(HintKind.NOTIFY, pack_contexts(mailboxes), mailboxes.keys())
-            reached, missed = await self._publish(hint)
-            record("notify", len(reached), time.perf_counter() - began)
-            trace_step("notify", reached, began)
-            if missed:
-                await asyncio.sleep(self._guard.seconds_until_retry)
-                await self.notify(missed)
+    async def _notify_batch(self, mailboxes: Sequence[MailboxKey]) -> None:
+        began = time.perf_counter()
+        hint = Hint(HintKind.NOTIFY, pack_contexts(mailboxes), mailboxes)
+        reached, missed = await self._publish(hint)
+        record("notify", len(reached), time.perf_counter() - began)
+        trace_step("notify", reached, began)
+        if missed:
+            await asyncio.sleep(self._guard.seconds_until_retry)
+            await self.notify(missed)
 
-    async def _send_answers(self) -> None:
-        answers, self._answers = self._answers, []
+    async def _send_answers(self, answers: Sequence[tuple[str, bytes]]) -> None:
         for channel, payload in answers:
             await self._guard.call(partial(self._redis.publish, channel, payload))
 
@@ -302,8 +293,7 @@ class RedisNotifier:
         if len(self._answers) < _MAX_ANSWERS:
             (mailbox, *_) = hint.mailboxes
             found = self._sockets.describe(mailbox)
-            self._answers.append((answer_channel(hint.argument, self._prefix), pack_answer(found)))
-            self._wake.set()
+            self._answers.add((answer_channel(hint.argument, self._prefix), pack_answer(found)))
 
     def _apply_displacement(self, mailboxes: Collection[MailboxKey], connection: int) -> None:
         for mailbox in mailboxes:

@@ -5,8 +5,7 @@ while two sockets share one slot. So a device that reconnects is accepted even w
 A node counts its own sockets exactly; all nodes together count by leases, which expire when a node dies.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Final, NamedTuple, Protocol
 
@@ -65,6 +64,26 @@ class ConnectionSlot:
         self.grants: Sequence[tuple[str, Grant]] = ()
 
 
+class SlotLease:
+    """Takes a slot when its context begins and gives it back at the end. A class with slots: each idle socket keeps one."""
+
+    __slots__ = ("_mailbox", "_quotas", "_slot", "_slots")
+
+    def __init__(self, slots: "ConnectionSlots", quotas: Sequence[SocketQuota], mailbox: MailboxKey) -> None:
+        self._slots = slots
+        self._quotas = quotas
+        self._mailbox = mailbox
+        self._slot: ConnectionSlot | None = None
+
+    async def __aenter__(self) -> ConnectionSlot:
+        slot = self._slot = await self._slots.take(self._quotas, self._mailbox)
+        return slot
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._slot is not None
+        await self._slots.give_back(self._slot)
+
+
 class ConnectionSlots:
     """The slots of this node, counted together with those of all nodes while Redis is up."""
 
@@ -80,12 +99,15 @@ class ConnectionSlots:
         self._numbers = count(1)
         self._owners: dict[SocketQuota, list[SlotOwner]] = {}
 
-    @asynccontextmanager
-    async def acquire(self, user_id: UserId, mailbox: MailboxKey, address: str) -> AsyncIterator[ConnectionSlot]:
+    def acquire(self, user_id: UserId, mailbox: MailboxKey, address: str) -> "SlotLease":
         """A slot for one more socket, while the context is open. Raises RateLimited (account, address), Unavailable (the node is full)."""
+        return SlotLease(self, tuple(self._quotas_of(user_id, address)), mailbox)
+
+    async def take(self, quotas: Sequence[SocketQuota], mailbox: MailboxKey) -> ConnectionSlot:
+        """Take a slot, until `give_back`. Raises as `acquire`."""
         if self._open_count >= self._max_sockets:
             raise Unavailable("This node has reached its socket limit.", HELLO_TIMEOUT_SECONDS)
-        slot = ConnectionSlot(tuple(self._quotas_of(user_id, address)), -next(self._numbers))
+        slot = ConnectionSlot(quotas, -next(self._numbers))
         others = {quota: self._count_others(quota, mailbox) for quota in slot.quotas}
         self._check_capacity(others)
         self._open_count += 1
@@ -97,11 +119,16 @@ class ConnectionSlots:
                 everywhere = await self._shared.acquire(sizes, slot.owner, mailbox) or {}
                 others = {quota: max(number, everywhere.get(quota, 0)) for quota, number in others.items()}
                 self._check_capacity(others)
-            slot.grants = [(quota.name, self._grant(quota, number + 1)) for quota, number in others.items()]
-            yield slot
-        finally:
-            self._open_count -= 1
-            await self._release(slot)
+        except BaseException:
+            await self.give_back(slot)
+            raise
+        slot.grants = [(quota.name, self._grant(quota, number + 1)) for quota, number in others.items()]
+        return slot
+
+    async def give_back(self, slot: ConnectionSlot) -> None:
+        """The socket has closed."""
+        self._open_count -= 1
+        await self._release(slot)
 
     async def assign_to_device(self, slot: ConnectionSlot, mailbox: MailboxKey) -> None:
         """After its hello the socket has the slot of its device, which an older socket may share."""

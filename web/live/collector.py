@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from vyry.errors import Unavailable
+from vyry.kernel.coalescer import Coalescer
 from vyry.kernel.ids import MailboxKey
 from vyry.mail.store import CollectRequest, Entry, MailStore
 from vyry.telemetry import record
@@ -37,8 +38,7 @@ class Collector:
         self._sessions = sessions
         #: The long polls of this node.
         self.polls: dict[MailboxKey, LongPoll] = {}
-        self._dirty: dict[MailboxKey, None] = {}
-        self._wake = asyncio.Event()
+        self._dirty: Coalescer[MailboxKey] = Coalescer(MAX_MAILBOXES)
 
     @property
     def depth(self) -> int:
@@ -50,11 +50,9 @@ class Collector:
         for mailbox in mailboxes:
             if mailbox in self._sessions:
                 self._sessions[mailbox].may_have_entries = True
-                self._dirty[mailbox] = None
+                self._dirty.add(mailbox)
             if mailbox in self.polls:
                 self.polls[mailbox].wake_event.set()
-        if self._dirty:
-            self._wake.set()
 
     def mark_if_needed(self, session: SocketSession) -> None:
         """Schedule the session's mailbox to be read, if it may have entries that were not sent."""
@@ -81,7 +79,7 @@ class Collector:
     async def run(self) -> None:
         """Read until cancelled."""
         while True:
-            await self._wake.wait()
+            await self._dirty.wait()
             requests = self._pop_requests()
             if not requests:
                 continue
@@ -98,12 +96,7 @@ class Collector:
             self._distribute(requests, entries)
 
     def _pop_requests(self) -> list[CollectRequest]:
-        batch = list(self._dirty)[:MAX_MAILBOXES]
-        for mailbox in batch:
-            del self._dirty[mailbox]
-        if not self._dirty:
-            self._wake.clear()
-        sessions = (self._sessions.get(mailbox) for mailbox in batch)
+        sessions = (self._sessions.get(mailbox) for mailbox in self._dirty.take())
         requests = [(session, session.collect_request()) for session in sessions if session is not None]
         for session, request in requests:
             if request is not None:

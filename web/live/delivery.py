@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Final
 
+from vyry.kernel.coalescer import Coalescer
 from vyry.telemetry import log, record
 from vyry.tracing import trace_step
 from web.live.session import CloseCode, SocketSession, abort_connection, buffered_bytes
@@ -17,8 +18,7 @@ class DeliveryLoop:
 
     def __init__(self, slow_seconds: float) -> None:
         self._slow_seconds = slow_seconds
-        self._pending: dict[SocketSession, None] = {}
-        self._wake = asyncio.Event()
+        self._pending: Coalescer[SocketSession] = Coalescer()
         self._tasks = asyncio.TaskGroup()
         self._slow_count = 0
 
@@ -30,8 +30,7 @@ class DeliveryLoop:
     def schedule_write(self, session: SocketSession) -> None:
         """Schedule the session's outgoing frames to be written."""
         if not session.is_writing:
-            self._pending[session] = None
-            self._wake.set()
+            self._pending.add(session)
 
     def request_close(self, session: SocketSession, code: CloseCode) -> None:
         """Make the session's reader close the socket, after the frames that are already outgoing.
@@ -48,10 +47,9 @@ class DeliveryLoop:
         """Write until cancelled."""
         async with self._tasks:
             while True:
-                await self._wake.wait()
-                self._wake.clear()
+                await self._pending.wait()
                 began = time.perf_counter()
-                sessions, self._pending = self._pending, {}
+                sessions = self._pending.take()
                 count = sum(len(session.outgoing) for session in sessions)
                 for session in sessions:
                     if buffered_bytes(session) or not await session.flush():

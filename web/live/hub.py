@@ -2,13 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from vyry.kernel.ids import MailboxKey
+from vyry.mail.hellos import Hellos
 from vyry.mail.routing import SocketDetails
 from vyry.signals.presence import DeviceSocket
 from vyry.signals.socket_quotas import HELLO_TIMEOUT_SECONDS, ConnectionSlot
@@ -63,6 +64,7 @@ class SocketHub:
         self._all_closed = asyncio.Event()
         self.delivery = DeliveryLoop(timeouts.slow_reader)
         self.collector = Collector(services.mail_store, self._sessions)
+        self.hellos = Hellos(services.mail_store, services.depositor)
         self.revocation = RevokedSocketCloser(services, self._open_sockets.keys(), self.delivery)
         self.catch_up = CatchUp(
             services,
@@ -84,6 +86,7 @@ class SocketHub:
                 for loop in (
                     self.collector.run,
                     self.delivery.run,
+                    self.hellos.run,
                     self.revocation.run,
                     self._check_liveness,
                     self.catch_up.run,
@@ -113,32 +116,34 @@ class SocketHub:
         self.services.signals.presence.socket_opened(presence_socket(session))
         # From here on no hint is missed: earlier entries are found by reading, envelopes without a sequence number by a deposit.
         self.collector.mark([session.mailbox])
-        self.services.depositor.add([session.mailbox])
+        self.hellos.add_opened(session.mailbox)
 
-    @asynccontextmanager
-    async def track(self, session: SocketSession, slot: ConnectionSlot) -> AsyncIterator[None]:
-        """Track a socket from its upgrade to its end."""
+    def track(self, session: SocketSession, slot: ConnectionSlot) -> "_TrackedSocket":
+        """Track a socket while the context is open: from its upgrade to its end."""
+        self._add(session, slot)
+        return _TrackedSocket(self._remove, session)
+
+    def _add(self, session: SocketSession, slot: ConnectionSlot) -> None:
         session.last_heard_at = time.monotonic()
         self._open_sockets[session] = slot
         self._all_closed.clear()
         SOCKETS.inc()
-        try:
-            yield
-        finally:
-            del self._open_sockets[session]
-            if not self._open_sockets:
-                self._all_closed.set()
-            SOCKETS.dec()
-            session.is_closing = True
-            slot.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
-            if session.presence_watch is not None:
-                self.services.signals.presence.unwatch(session.presence_watch, set(session.presence_watch.users))
-            if self._sessions.get(session.mailbox) is session:
-                del self._sessions[session.mailbox]
-                if not self.is_draining:
-                    # At a shutdown the device reconnects to another node, within the presence lease.
-                    self.services.signals.presence.socket_closed(presence_socket(session))
-                await self.services.notifier.unregister_socket(session.mailbox, session.connection)
+
+    async def _remove(self, session: SocketSession) -> None:
+        slot = self._open_sockets.pop(session)
+        if not self._open_sockets:
+            self._all_closed.set()
+        SOCKETS.dec()
+        session.is_closing = True
+        slot.is_owned_elsewhere = session.close_code is CloseCode.TAKEN_OVER
+        if session.presence_watch is not None:
+            self.services.signals.presence.unwatch(session.presence_watch, set(session.presence_watch.users))
+        if self._sessions.get(session.mailbox) is session:
+            del self._sessions[session.mailbox]
+            if not self.is_draining:
+                # At a shutdown the device reconnects to another node, within the presence lease.
+                self.services.signals.presence.socket_closed(presence_socket(session))
+            await self.services.notifier.unregister_socket(session.mailbox, session.connection)
 
     @property
     def socket_count(self) -> int:
@@ -146,9 +151,9 @@ class SocketHub:
         return len(self._open_sockets)
 
     @property
-    def queues(self) -> Mapping[str, Collector | DeliveryLoop]:
+    def queues(self) -> Mapping[str, Collector | DeliveryLoop | Hellos]:
         """What waits to be read and written, for the metrics."""
-        return {"collect": self.collector, "deliver": self.delivery}
+        return {"hello": self.hellos, "collect": self.collector, "deliver": self.delivery}
 
     def _describe_socket(self, mailbox: MailboxKey) -> SocketDetails | None:
         session = self._sessions.get(mailbox)
@@ -215,6 +220,22 @@ class SocketHub:
                     # The connection may be closed before its reader notices.
                     with suppress(ConnectionError, RuntimeError):
                         await session.socket.ping()
+
+
+class _TrackedSocket:
+    """The context of a tracked socket. A class with slots: each idle socket keeps one."""
+
+    __slots__ = ("_remove", "_session")
+
+    def __init__(self, remove: Callable[[SocketSession], Awaitable[None]], session: SocketSession) -> None:
+        self._remove = remove
+        self._session = session
+
+    async def __aenter__(self) -> None:
+        """The socket is tracked already: nothing can happen in between."""
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._remove(self._session)
 
 
 def presence_socket(session: SocketSession) -> DeviceSocket:

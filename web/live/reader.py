@@ -8,7 +8,6 @@ from functools import partial
 from typing import Final
 
 from aiohttp import WSMessage, WSMsgType
-from aiohttp.http import WS_CLOSING_MESSAGE
 
 from vyry.accounts.sessions import Sessions
 from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
@@ -17,7 +16,7 @@ from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
 from vyry.mail.draft import Sender, content_bytes
 from vyry.mail.posting import Accepted
-from vyry.mail.store import Acknowledgement, Cursor
+from vyry.mail.store import Acknowledgement, Cursor, ResumePoint
 from vyry.signals.presence import Watch as PresenceWatch
 from vyry.telemetry import FRAME_ERRORS, FRAME_SECONDS
 from web.bodies import check_values, validate
@@ -57,41 +56,41 @@ class BadFrame(CloseSocket):
 
 async def read_frames(session: SocketSession) -> CloseCode | None:
     """Serve the socket until it closes. Returns the code to close it with, or None if the client closed it."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_later(session.hub.timeouts.hello, _check_hello, session)
     try:
-        async with asyncio.timeout(session.hub.timeouts.hello) as deadline:
-            while session.window is None:
-                message = await _receive(session)
-                if message.type in _CLOSING:
-                    return session.close_code
-                await _handle_message(session, message)
-            deadline.reschedule(None)
-        while True:
-            message = await _receive(session)
+        while session.close_code is None:
+            session.reader = task
+            try:
+                message = await session.socket.receive()
+            except asyncio.CancelledError:
+                if not session.is_closing:
+                    raise
+                task.uncancel()
+                break
+            finally:
+                session.reader = None
             if message.type in _CLOSING:
-                return session.close_code
+                break
             await _handle_message(session, message)
+            # An idle socket keeps nothing of its last frame.
+            del message
     except CloseSocket as problem:
         session.close_reason = problem.reason
         return problem.code
-    except TimeoutError:
-        session.close_reason = f"no hello within {session.hub.timeouts.hello:g} s"
-        return CloseCode.SILENT
+    return session.close_code
 
 
-async def _receive(session: SocketSession) -> WSMessage:
-    """The next frame, or a closing one as soon as the node wants to close."""
-    if session.close_code is not None:
-        return WS_CLOSING_MESSAGE
-    task = session.reader = asyncio.current_task()
-    try:
-        return await session.socket.receive()
-    except asyncio.CancelledError:
-        if not session.is_closing or task is None:
-            raise
-        task.uncancel()
-        return WS_CLOSING_MESSAGE
-    finally:
-        session.reader = None
+def _check_hello(session: SocketSession) -> None:
+    """Close a socket without a hello in time. One whose hello is being handled gets the same time again: it may wait for its turn."""
+    if session.window is not None or session.is_closing:
+        return
+    if session.reader is None:
+        asyncio.get_running_loop().call_later(session.hub.timeouts.hello, _check_hello, session)
+        return
+    session.close_reason = f"no hello within {session.hub.timeouts.hello:g} s"
+    session.hub.delivery.request_close(session, CloseCode.SILENT)
 
 
 async def _handle_message(session: SocketSession, message: WSMessage) -> None:
@@ -225,10 +224,8 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     hello = validate(payload, Hello)
     if session.window is not None:
         raise BadFrame("hello was already answered; open a new connection")
-    # Posts accepted before this hello must be sent before `drained`.
-    await session.hub.services.depositor.flush(session.mailbox)
     try:
-        resume = await session.hub.services.mailboxes.open(session.mailbox, hello.after, hello.head)
+        resume = await session.hub.hellos.open(ResumePoint(session.mailbox, hello.after, hello.head))
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)

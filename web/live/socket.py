@@ -8,7 +8,6 @@ from pydantic import Field
 from vyry.errors import Forbidden, Unavailable
 from vyry.kernel.sizes import MAX_FRAME_BYTES
 from vyry.limits import SOCKETS_ACCOUNT
-from vyry.signals.socket_quotas import ConnectionSlot
 from vyry.telemetry import SOCKETS_CLOSED
 from web.app_keys import CALLER, GRANTS, SOCKET_HUB
 from web.auth import client_address
@@ -26,17 +25,25 @@ class SocketQuery(WireModel):
 
 
 async def open_socket(request: web.Request) -> web.StreamResponse:
-    """Acquire a connection slot, upgrade, then serve frames until either side closes."""
+    """Acquire a connection slot, upgrade, then serve frames until either side closes.
+
+    Each idle socket keeps the frame of each coroutine that waits for it, so there are few of them and no generators.
+    """
     hub, caller = request.app[SOCKET_HUB], request[CALLER]
     if hub.is_draining:
         raise Unavailable("This node is shutting down.", 1)
     async with hub.services.connection_slots.acquire(caller.user_id, caller.mailbox, client_address(request)) as slot:
         request[GRANTS], slot.grants = list(slot.grants), ()
-        return await _serve_socket(request, slot)
+        session = await _upgrade(request)
+        async with hub.track(session, slot):
+            code = await read_frames(session)
+            SOCKETS_CLOSED.labels("client" if code is None else str(code.value)).inc()
+            if code is not None:
+                await hub.delivery.close(session, code)
+    return session.socket
 
 
-async def _serve_socket(request: web.Request, slot: ConnectionSlot) -> web.WebSocketResponse:
-    hub = request.app[SOCKET_HUB]
+async def _upgrade(request: web.Request) -> SocketSession:
     # aiohttp rejects frames as long as its limit, the node only longer ones.
     socket = web.WebSocketResponse(
         protocols=tuple(CODECS), autoping=False, compress=False, max_msg_size=MAX_FRAME_BYTES + 1, timeout=3.0
@@ -44,14 +51,7 @@ async def _serve_socket(request: web.Request, slot: ConnectionSlot) -> web.WebSo
     await socket.prepare(request)
     # The headers are sent, and would take 1 KiB per idle socket.
     socket.headers.clear()
-    codec = CODECS.get(socket.ws_protocol or "", JSON)
-    session = SocketSession(socket, request[CALLER], codec, hub)
-    async with hub.track(session, slot):
-        code = await read_frames(session)
-        SOCKETS_CLOSED.labels("client" if code is None else str(code.value)).inc()
-        if code is not None:
-            await hub.delivery.close(session, code)
-    return socket
+    return SocketSession(socket, request[CALLER], CODECS.get(socket.ws_protocol or "", JSON), request.app[SOCKET_HUB])
 
 
 SOCKET_ROUTE: Final = Route(

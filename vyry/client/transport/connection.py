@@ -64,6 +64,8 @@ class Connection:
         #: The wait that the node asked for; None where this device decides.
         self._reconnect_after: float | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        #: The node has welcomed the present connection.
+        self._has_resumed = False
         #: Set while everything that waited on the node has arrived.
         self.is_drained = asyncio.Event()
         #: Set after the first welcome frame.
@@ -104,7 +106,7 @@ class Connection:
                 max_msg_size=MAX_FRAME_BYTES + 1,
                 heartbeat=HEARTBEAT_SECONDS,
             )
-        self._socket = socket
+        self._socket, self._has_resumed = socket, False
         try:
             await self._send_hello(socket)
             await self._live.attach(partial(self._send_frame, socket))
@@ -144,6 +146,7 @@ class Connection:
                     message_id = None if last_id is None else read_uuid(last_id)
                 await self._mailbox.on_welcome(message_id)
                 _LOG.info("connected to %s", self._rest.url)
+                self._has_resumed = True
                 self.is_welcomed.set()
             case "drained":
                 await self._mailbox.on_drained()
@@ -152,12 +155,21 @@ class Connection:
                 with self._rest.validated_response():
                     self._reconnect_after = read_seconds(payload["retryAfterSeconds"], most=MAX_RECONNECT_SECONDS)
             case "refused":
-                refused = Refused(409, payload)
-                if refused.code == "STALE_HEAD":
-                    await self._resolve_stale_head(refused)
-                    await self._send_hello(socket)
+                await self._handle_refusal(socket, payload)
             case _:
                 self._live.receive_frame(kind, payload)
+
+    async def _handle_refusal(self, socket: aiohttp.ClientWebSocketResponse, payload: dict[str, Any]) -> None:
+        refused = Refused(409, payload)
+        if refused.code == "STALE_HEAD":
+            await self._resolve_stale_head(refused)
+            await self._send_hello(socket)
+        elif refused.code == "UNAVAILABLE" and not self._has_resumed:
+            # The hello was refused: many devices connect at once, and this one is given its turn.
+            with self._rest.validated_response():
+                asked = read_seconds(payload["retry_after_seconds"], most=MAX_RECONNECT_SECONDS)
+            self._reconnect_after = asked
+            await socket.close()
 
     async def _receive_entries(self, socket: aiohttp.ClientWebSocketResponse, payload: dict[str, Any]) -> None:
         with self._rest.validated_response():

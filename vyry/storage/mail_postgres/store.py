@@ -25,6 +25,8 @@ from vyry.mail.store import (
     PostOutcome,
     Preconditions,
     ResumeInfo,
+    ResumePoint,
+    resume_refusal,
 )
 from vyry.storage.mail_batch import PostBatch, merge_outcomes
 from vyry.storage.mail_postgres.connection import PINNED_PLANS, PostgresConnection
@@ -134,14 +136,13 @@ class PostgresMailStore:
             for box, seq, head, number, loss in rows
         ]
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        rows = await self._connections["mailbox"].fetch(_SQL["open_mailbox"], mailbox, after, head)
-        if rows:
-            return resume_info_from_row(rows[0])
-        states = await self.load_states([mailbox])
-        if not states or states[0].is_ended:
-            raise NotFound
-        raise StaleHead(cursor=states[0].acknowledged)
+    async def open_mailboxes(self, points: Sequence[ResumePoint]) -> list[ResumeInfo | StaleHead | NotFound]:
+        columns = [list(column) for column in zip(*points, strict=True)]
+        rows = await self._connections["mailbox"].fetch(_SQL["open_mailboxes"], *columns)
+        opened = {info.state.mailbox: info for info in map(resume_info_from_row, rows)}
+        refused = [point.mailbox for point in points if point.mailbox not in opened]
+        states = {state.mailbox: state for state in await self.load_states(refused)} if refused else {}
+        return [opened.get(mailbox) or resume_refusal(states.get(mailbox)) for mailbox, _, _ in points]
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         await self._connections["mailbox"].fetch(_SQL["record_sent"], mailbox, seq)

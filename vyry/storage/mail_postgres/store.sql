@@ -33,13 +33,18 @@ FROM unnest($1::bigint[]) k(box) JOIN mailbox m ON m.id = k.box
 SELECT id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended
 FROM unnest($1::bigint[], $2::bigint[]) k(box, sent) JOIN mailbox m ON m.id = k.box AND m.seq > k.sent
 
--- name: open_mailbox
-UPDATE mailbox SET connection = connection + 1, sent_seq = greatest(sent_seq, $2)
-WHERE id = $1 AND NOT is_ended AND (
-  $2 = acknowledged_seq AND ($3 = acknowledged_head OR $3::bytea IS NULL AND $2 = 0)
-  OR $2 > acknowledged_seq AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = $2 AND e.head = $3))
-RETURNING id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended,
-  (SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1) AS last_message
+-- name: open_mailboxes
+-- One statement for the hellos of many devices. Rows are locked in the order of all statements.
+WITH held AS MATERIALIZED (
+  SELECT k.box, k.after, k.head FROM unnest($1::bigint[], $2::bigint[], $3::bytea[]) k(box, after, head)
+  JOIN mailbox x ON x.id = k.box ORDER BY k.box FOR NO KEY UPDATE OF x
+)
+UPDATE mailbox m SET connection = m.connection + 1, sent_seq = greatest(m.sent_seq, h.after) FROM held h
+WHERE m.id = h.box AND NOT m.is_ended AND (
+  h.after = m.acknowledged_seq AND (h.head = m.acknowledged_head OR h.head IS NULL AND h.after = 0)
+  OR h.after > m.acknowledged_seq AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = m.id AND e.seq = h.after AND e.head = h.head))
+RETURNING m.id, m.mailbox_id, m.seq, m.head, m.acknowledged_seq, m.acknowledged_head, m.connection, m.is_ended,
+  (SELECT p.message_id FROM message p WHERE p.sender = m.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1) AS last_message
 
 -- name: record_sent
 UPDATE mailbox SET sent_seq = $2 WHERE id = $1 AND sent_seq < $2

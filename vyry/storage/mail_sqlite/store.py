@@ -28,6 +28,8 @@ from vyry.mail.store import (
     PostOutcome,
     Preconditions,
     ResumeInfo,
+    ResumePoint,
+    resume_refusal,
 )
 from vyry.storage.mail_sqlite.deposit import acknowledge, deposit
 from vyry.storage.mail_sqlite.post import post
@@ -71,8 +73,8 @@ class SqliteMailStore:
         now = self._now()
         return await self._writer.run(lambda connection: deposit(connection, mailboxes, self._caps, now))
 
-    async def open_mailbox(self, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-        return await self._writer.run(lambda connection: _open_mailbox(connection, mailbox, after, head))
+    async def open_mailboxes(self, points: Sequence[ResumePoint]) -> list[ResumeInfo | StaleHead | NotFound]:
+        return await self._writer.run(lambda connection: [_open_mailbox(connection, point) for point in points])
 
     async def record_sent(self, mailbox: MailboxKey, seq: int) -> None:
         await self._writer.run(lambda connection: connection.execute(_SQL["record_sent"], [seq, mailbox, seq]))
@@ -104,14 +106,12 @@ class SqliteMailStore:
         return to_milliseconds(self._clock.confirmed_now())
 
 
-def _open_mailbox(connection: sqlite3.Connection, mailbox: MailboxKey, after: int, head: bytes | None) -> ResumeInfo:
-    row = connection.execute(_SQL["open_mailbox"], {"mailbox": mailbox, "after": after, "head": head}).fetchone()
+def _open_mailbox(connection: sqlite3.Connection, point: ResumePoint) -> ResumeInfo | StaleHead | NotFound:
+    row = connection.execute(_SQL["open_mailbox"], point._asdict()).fetchone()
     if row is not None:
         return resume_info_from_row(row)
-    states = [state_from_row(each) for each in connection.execute(_SQL["select_states"], [json_list([mailbox])])]
-    if not states or states[0].is_ended:
-        raise NotFound
-    raise StaleHead(cursor=states[0].acknowledged)
+    states = connection.execute(_SQL["select_states"], [json_list([point.mailbox])])
+    return resume_refusal(next(map(state_from_row, states), None))
 
 
 def _collect(connection: sqlite3.Connection, want: CollectRequest, now: int) -> Iterator[Entry]:

@@ -3,11 +3,11 @@ SELECT id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connectio
 WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: open_mailbox
-UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :after)
+UPDATE mailbox SET connection = connection + 1, sent_seq = max(sent_seq, :seq)
 WHERE id = :mailbox AND NOT is_ended AND (
-  :after = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :after = 0)
-  OR :after > acknowledged_seq
-  AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :after AND e.head = :head))
+  :seq = acknowledged_seq AND (:head = acknowledged_head OR :head IS NULL AND :seq = 0)
+  OR :seq > acknowledged_seq
+  AND EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq = :seq AND e.head = :head))
 RETURNING id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended,
   (SELECT p.message_id FROM message p WHERE p.sender = mailbox.id AND p.ordinal IS NOT NULL ORDER BY p.ordinal DESC LIMIT 1)
 

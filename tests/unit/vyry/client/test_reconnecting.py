@@ -22,7 +22,7 @@ from vyry.client.transport.rest import RestClient
 class StoppingNode:
     """A node that answers the first upgrade with a goodbye or a refusal, and keeps the second socket open."""
 
-    def __init__(self, first: float | web.Response) -> None:
+    def __init__(self, first: float | web.Response | dict[str, object]) -> None:
         self._first = first
         self._ended_at = 0.0
         self.away: asyncio.Future[float] = asyncio.get_running_loop().create_future()
@@ -36,6 +36,13 @@ class StoppingNode:
             return self._first
         socket = web.WebSocketResponse(protocols=["vyry.v1.msgpack"])
         await socket.prepare(request)
+        if isinstance(self._first, dict):
+            await socket.receive()
+            await socket.send_bytes(msgpack.packb({"type": "refused", "ref": "1", "payload": self._first}))
+            # The device closes the connection.
+            assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+            self._ended_at = time.monotonic()
+            return socket
         goodbye = {"type": "goodbye", "payload": {"reason": "shutdown", "retryAfterSeconds": self._first}}
         await socket.send_bytes(msgpack.packb(goodbye))
         await socket.close(code=1001)
@@ -43,7 +50,7 @@ class StoppingNode:
         return socket
 
 
-async def seconds_away(first: float | web.Response, store: Store) -> float:
+async def seconds_away(first: float | web.Response | dict[str, object], store: Store) -> float:
     """How long the device was away from this node."""
     node, app = StoppingNode(first), web.Application()
     app.router.add_get("/api/v1/ws", node.open_socket)
@@ -79,6 +86,13 @@ async def test_a_goodbye_names_the_moment_to_reconnect(tmp_path: Path, asked: fl
 
 async def test_a_refused_upgrade_names_the_seconds_until_the_next_attempt(tmp_path: Path) -> None:
     refusal = web.Response(status=503, headers={"Retry-After": "1"})
+
+    with Store(tmp_path / "vyry.db", bytes(32)) as store:
+        assert 1.0 <= await seconds_away(refusal, store) <= 1.5
+
+
+async def test_a_refused_hello_names_the_seconds_until_the_turn_of_this_device(tmp_path: Path) -> None:
+    refusal = {"error": "Too many devices.", "error_code": "UNAVAILABLE", "retry_after_seconds": 1, "request_id": "1"}
 
     with Store(tmp_path / "vyry.db", bytes(32)) as store:
         assert 1.0 <= await seconds_away(refusal, store) <= 1.5

@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.fake_clock import NOON
-from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mail_store
+from tests.support.mail_store_harness import MailStoreHarness, make_message, open_mail_store, open_mailbox
 from vyry.kernel.ids import ConversationId, UserId
 from vyry.mail.store import MailboxCaps, Preconditions
 
@@ -51,7 +51,7 @@ async def use_every_statement(harness: MailStoreHarness) -> None:
     for _ in range(2):
         await harness.post(message, make_message(ann), guards=Preconditions({user: 1}, {conversation: 1}))
     deposited = await harness.store.deposit([ann, bo])
-    await harness.store.open_mailbox(ann, 0, None)
+    await open_mailbox(harness.store, ann, 0, None)
     await harness.store.record_sent(ann, 1)
     await harness.numbered_entries(ann)
     await harness.store.discard(bo, 1)

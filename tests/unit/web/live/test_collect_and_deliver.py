@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.fakes.mail import MemoryMailStore
 from tests.support.chain_checker import ChainChecker
 from tests.support.fake_clock import NOON
-from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, make_message
+from tests.support.mail_store_harness import MailStoreHarness, MemoryRegistry, make_message, open_mailbox
 from tests.support.posting_harness import PostingHarness
 from vyry.accounts.account import Caller
 from vyry.kernel.ids import DeviceId, MailboxKey, UserId
@@ -53,7 +53,7 @@ class DeliveryHarness:
 
     async def hello(self) -> None:
         """The device resumes at 0."""
-        state = (await self.store.open_mailbox(self.mailbox, 0, None)).state
+        state = (await open_mailbox(self.store, self.mailbox, 0, None)).state
         self.session.window = SendWindow(0, state.acknowledged.head)
         self.session.drain_target = state.last.seq
         self.sessions[self.mailbox] = self.session
