@@ -1,7 +1,7 @@
 """Reading requests and writing responses: strict JSON, validation against shapes, path ids, and streamed bodies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, TypeVar
 from uuid import UUID
@@ -24,6 +24,7 @@ _BODY_LATE: Final = "The body did not arrive in time."
 _BODY_MALFORMED: Final = "The request body is malformed or incomplete."
 _NO_PATTERN: Final = "does not have the format of docs/protocol.md"
 Shape = TypeVar("Shape", bound=BaseModel)
+Fast = TypeVar("Fast")
 
 
 def parse_json(raw: bytes) -> object:
@@ -87,6 +88,15 @@ async def read_body(request: web.Request, shape: type[Shape]) -> Shape:
     if request[ROUTE].is_body_optional and not request.body_exists:
         return validate({}, shape)
     return validate(parse_json(await _receive_body(request)), shape)
+
+
+async def read_frequent_body(
+    request: web.Request, shape: type[Shape], read_fast: Callable[[bytes], Fast | None]
+) -> Shape | Fast:
+    """As `read_body`, for a route whose bodies `read_fast` reads faster; it returns None for those that it leaves to `shape`."""
+    raw = await _receive_body(request)
+    fast = read_fast(raw)
+    return validate(parse_json(raw), shape) if fast is None else fast
 
 
 def validate(value: object, shape: type[Shape]) -> Shape:

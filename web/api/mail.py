@@ -26,8 +26,9 @@ from vyry.mail.mailbox import Page
 from vyry.mail.receipts import Receipt as AccountReceipt
 from vyry.mail.store import Acknowledgement, CopyStatus
 from web.app_keys import CALLER, GRANTS, SERVICES, SOCKET_HUB
-from web.bodies import json_response, path_id, read_body, read_query
+from web.bodies import json_response, path_id, read_body, read_frequent_body, read_query
 from web.route import Route
+from web.wire.fast_frames import read_json_post
 from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Park, cursor_payload, wire_entries
 from web.wire.messages import Accepted, CopyFate, Post, Receipt, accepted_payload
 from web.wire.shapes import (
@@ -81,7 +82,7 @@ class MailboxPage(WireModel):
 
 async def post(request: web.Request) -> web.Response:
     """POST /messages."""
-    draft = await read_body(request, Post)
+    draft = await read_frequent_body(request, Post, read_json_post)
     caller = request[CALLER]
     subject, buckets = str(caller.user_id), request.app[SERVICES].buckets
     buckets.consume(subject, (POST, 1), (POST_BYTES, content_bytes(draft)))

@@ -9,6 +9,7 @@ import msgpack
 
 from vyry.errors import InvalidRequest
 from web.bodies import parse_json_unchecked
+from web.wire.fast_frames import FastFrame, read_json_frame, read_msgpack_frame
 from web.wire.shapes import encode_json, to_base64
 
 
@@ -23,6 +24,8 @@ class Codec:
     encode: Callable[[object], bytes]
     #: Raises InvalidRequest for malformed input and duplicate keys. Depth and ranges are not checked: see `check_values`.
     decode: Callable[[bytes], object]
+    #: The most frequent frames, read and checked in one step; None for every other frame.
+    read_fast: Callable[[bytes], FastFrame | None]
 
 
 def _msgpack_default(value: object) -> object:
@@ -62,6 +65,20 @@ def _no_extension(_code: int, _raw: bytes) -> object:
     raise InvalidRequest("MessagePack extension types are not allowed.")
 
 
-JSON: Final = Codec("vyry.v1.json", True, to_base64, encode_json, parse_json_unchecked)  # noqa: FBT003
-MSGPACK: Final = Codec("vyry.v1.msgpack", False, lambda octets: octets, _encode_msgpack, _decode_msgpack)  # noqa: FBT003
+JSON: Final = Codec(
+    name="vyry.v1.json",
+    is_text=True,
+    encode_bytes=to_base64,
+    encode=encode_json,
+    decode=parse_json_unchecked,
+    read_fast=read_json_frame,
+)
+MSGPACK: Final = Codec(
+    name="vyry.v1.msgpack",
+    is_text=False,
+    encode_bytes=lambda octets: octets,
+    encode=_encode_msgpack,
+    decode=_decode_msgpack,
+    read_fast=read_msgpack_frame,
+)
 CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}

@@ -15,7 +15,7 @@ from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import ConversationId, DeviceId, UserId
 from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
-from vyry.mail.draft import Sender, content_bytes
+from vyry.mail.draft import Draft, Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor
 from vyry.signals.presence import Watch as PresenceWatch
@@ -23,6 +23,7 @@ from vyry.telemetry import FRAME_ERRORS, FRAME_SECONDS
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
+from web.wire.fast_frames import FastAcknowledge, FastPost
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
 from web.wire.mailbox import Acknowledge, Park, cursor_payload
 from web.wire.messages import Post, accepted_payload
@@ -108,7 +109,9 @@ async def _handle_message(session: SocketSession, message: WSMessage) -> None:
         raise BadFrame(
             f"the subprotocol {session.codec.name} takes {'text' if session.codec.is_text else 'binary'} frames"
         )
-    name, ref, payload = _decode_frame(session, message.data.encode() if session.codec.is_text else message.data)
+    raw = message.data.encode() if session.codec.is_text else message.data
+    fast = None if session.window is None else session.codec.read_fast(raw)
+    name, ref, payload = _decode_frame(session, raw) if fast is None else fast
     try:
         if name == "post":
             _post(session, payload, ref)
@@ -173,7 +176,7 @@ def _frame_problem(frame: dict[object, object], name: object, ref: object) -> st
 
 def _post(session: SocketSession, payload: object, ref: str) -> None:
     caller = session.caller
-    draft = validate(payload, Post)
+    draft: Draft = payload if isinstance(payload, FastPost) else validate(payload, Post)
     _check_overload(session)
     session.hub.buckets.consume(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
@@ -202,7 +205,7 @@ def _answer_post(session: SocketSession, ref: str, heard_at: float, outcome: Acc
 def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
-    body = validate(payload, Acknowledge)
+    body = payload if isinstance(payload, FastAcknowledge) else validate(payload, Acknowledge)
     point = Acknowledgement(session.mailbox, body.seq, body.head, window.sent)
     if window.matches_head(body.seq, body.head):
         # The device has stored the entries: the window has room, even if the deletion fails.
