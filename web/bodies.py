@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from jiter import from_json
+from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
@@ -136,8 +137,8 @@ def path_device_id(request: web.Request, name: str) -> int:
     return int(text)
 
 
-def json_response(payload: WireModel | Mapping[str, object], status: int = 200) -> web.Response:
-    """A response with this body. Hot routes pass the members themselves, named as on the wire."""
+def json_response(payload: WireModel | Mapping[str, object] | Struct, status: int = 200) -> web.Response:
+    """A response with this body. Hot routes pass the members themselves, named as on the wire, or a struct."""
     if isinstance(payload, WireModel):
         body = payload.__pydantic_serializer__.to_json(payload, by_alias=True)
     else:

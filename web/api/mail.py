@@ -37,7 +37,6 @@ from web.wire.shapes import (
     Nothing,
     PageLimit,
     WireModel,
-    to_base64,
 )
 
 
@@ -119,7 +118,7 @@ async def acknowledge(request: web.Request) -> web.Response:
         Acknowledgement(mailbox, body.seq, body.head, sent)
     )
     request.app[SOCKET_HUB].release_acknowledged(mailbox, cursor.seq)
-    return json_response({"cursor": cursor_payload(cursor, to_base64)})
+    return json_response({"cursor": cursor_payload(cursor)})
 
 
 async def park(request: web.Request) -> web.Response:
@@ -150,9 +149,9 @@ async def _wait_for_entries(request: web.Request, caller: Caller, query: Mailbox
 
 def _page_response(found: Page, now: datetime) -> web.Response:
     body = {
-        "entries": wire_entries(found.entries, to_base64, to_milliseconds(now)),
+        "entries": wire_entries(found.entries, to_milliseconds(now)),
         "drained": found.is_drained,
-        "cursor": cursor_payload(found.state.acknowledged, to_base64),
+        "cursor": cursor_payload(found.state.acknowledged),
         "mailboxId": str(found.state.mailbox_id),
         "lastMessageId": found.last_message_id and str(found.last_message_id),
     }

@@ -221,7 +221,7 @@ def _answer_acknowledge(session: SocketSession, ref: str, heard_at: float, outco
     if isinstance(outcome, VyryError):
         _refuse(session, outcome, "acknowledge", ref)
         return
-    session.send("acknowledged", {"cursor": cursor_payload(outcome, session.codec.encode_bytes)}, ref)
+    session.send("acknowledged", {"cursor": cursor_payload(outcome)}, ref)
 
 
 async def _hello(session: SocketSession, payload: object, ref: str) -> None:
@@ -235,7 +235,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
-        raise StaleHead(cursor=cursor_payload(cursor, session.codec.encode_bytes)) from None
+        raise StaleHead(cursor=cursor_payload(cursor)) from None
     state = resume.state
     session.connection = state.connection
     session.window = SendWindow(hello.after, hello.head or state.acknowledged.head)
@@ -247,7 +247,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
             "deviceId": session.caller.device_id,
             "mailboxId": str(state.mailbox_id),
             "lastMessageId": resume.last_message_id and str(resume.last_message_id),
-            "cursor": cursor_payload(state.acknowledged, session.codec.encode_bytes),
+            "cursor": cursor_payload(state.acknowledged),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,
             "heartbeatSeconds": round(session.hub.timeouts.ping_after),

@@ -264,7 +264,7 @@ def encode_queued(session: SocketSession, waiting: bytes | Sequence[Entry]) -> b
         return waiting
     now = to_milliseconds(session.hub.services.clock.confirmed_now())
     session.delivered_at = time.monotonic()
-    shown = wire_entries(waiting, session.codec.encode_bytes, now)
+    shown = wire_entries(waiting, now)
     return session.codec.encode({"type": "entries", "payload": {"entries": shown}})
 
 

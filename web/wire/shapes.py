@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-import orjson
-from msgspec import ValidationError, convert
+from msgspec import ValidationError, convert, json
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
@@ -31,6 +30,7 @@ _ENDS = ("", f"{_DIGIT}[AQgw]==", f"{_DIGIT}{{2}}[AEIMQUYcgkosw048]=")
 ID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 TIMESTAMP_PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 _ID_LENGTH: Final = 36
+_encode: Final = json.Encoder().encode
 _match_timestamp = re.compile(TIMESTAMP_PATTERN, re.ASCII).fullmatch
 
 
@@ -137,14 +137,8 @@ def to_base64(octets: bytes) -> str:
 
 
 def encode_json(value: object) -> bytes:
-    """`value` as JSON on the wire; bytes in it become base64."""
-    return orjson.dumps(value, default=_encode_value)
-
-
-def _encode_value(value: object) -> str:
-    if isinstance(value, bytes):
-        return to_base64(value)
-    raise TypeError(type(value).__name__)
+    """`value` as JSON on the wire; bytes in it become base64, and UUIDs text."""
+    return _encode(value)
 
 
 def from_base64(text: object) -> bytes:

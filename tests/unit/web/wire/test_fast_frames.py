@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,10 +20,16 @@ from web.live.session import SocketSession
 from web.wire.fast_frames import FastFrame, read_json_post
 from web.wire.mailbox import Acknowledge
 from web.wire.messages import Post
+from web.wire.shapes import to_base64
 
 
 ID = "0190a0b4-7f1e-7abc-8def-0123456789ab"
 SHAPES: dict[str, type[Post | Acknowledge]] = {"post": Post, "acknowledge": Acknowledge}
+
+
+def as_octets(codec: Codec, octets: bytes) -> bytes | str:
+    """Bytes as they stand in a payload."""
+    return to_base64(octets) if codec is JSON else octets
 
 
 def read_strictly(codec: Codec, raw: bytes) -> FastFrame | None:
@@ -61,7 +68,7 @@ def assert_same(codec: Codec, raw: bytes) -> FastFrame | None:
 
 def post(codec: Codec, **changes: object) -> dict[str, Any]:
     """The frame of a post, with other values in its payload."""
-    device = {"deviceId": 1, "registrationId": 7, "content": codec.encode_bytes(b"sealed")}
+    device = {"deviceId": 1, "registrationId": 7, "content": as_octets(codec, b"sealed")}
     payload = {"messageId": ID, "conversationId": ID, "recipients": [{"userId": ID, "devices": [device]}]}
     return {"type": "post", "id": "17", "payload": payload | changes}
 
@@ -75,7 +82,7 @@ def with_device(codec: Codec, **changes: object) -> dict[str, Any]:
 
 def acknowledge(codec: Codec, **changes: object) -> dict[str, Any]:
     """The frame of an acknowledgement, with other values in its payload."""
-    return {"type": "acknowledge", "id": "5", "payload": {"seq": 5, "head": codec.encode_bytes(bytes(32))} | changes}
+    return {"type": "acknowledge", "id": "5", "payload": {"seq": 5, "head": as_octets(codec, bytes(32))} | changes}
 
 
 def with_each(frame: Callable[..., dict[str, Any]], codec: Codec, **values: list[Any]) -> Iterator[dict[str, Any]]:
@@ -91,7 +98,7 @@ def test_the_frames_that_clients_send_are_read_on_the_fast_path(codec: Codec) ->
     frames = [
         post(codec),
         acknowledge(codec),
-        post(codec, **optional, content=codec.encode_bytes(bytes(MAX_CONTENT_BYTES))),
+        post(codec, **optional, content=as_octets(codec, bytes(MAX_CONTENT_BYTES))),
         post(
             codec, conversationVersion=None, lane="mail", urgent=True, expiresInSeconds=MAX_LIFE_SECONDS, content=None
         ),
@@ -112,7 +119,7 @@ def test_a_json_frame_with_spaces_is_read_on_the_fast_path() -> None:
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 def test_a_value_outside_of_its_bounds_is_left_to_the_strict_path(codec: Codec) -> None:
-    octets = codec.encode_bytes
+    octets = partial(as_octets, codec)
     ids: list[object] = [ID.upper(), ID[:-1], ID + "\n", ID.replace("-", ""), "urn:uuid:" + ID, f"{{{ID}}}", 1]
     changed = [
         *with_each(post, codec, messageId=ids, conversationId=ids),
