@@ -1,15 +1,31 @@
-"""What processes cost, read from /proc: processor time with all their children's, resident memory, bytes sent to the disk."""
+"""What processes cost, read from /proc: processor time with all their children's and of the whole machine, resident memory, bytes sent to the disk."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def processor_seconds(pid: int) -> float:
-    """Of the process and of everybody it started, ended ones too."""
-    stats = {int(path.name): _stat(path) for path in Path("/proc").glob("[0-9]*")}
+Stats = Mapping[int, Sequence[str]]
+
+
+def read_stats() -> Stats:
+    """What the kernel counts of each process now."""
+    return {int(path.name): _stat(path) for path in Path("/proc").glob("[0-9]*")}
+
+
+def busy_seconds() -> float:
+    """Processor time of this machine so far, of all its cores together."""
+    first = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]
+    idle, waiting = 3, 4
+    return sum(int(field) for at, field in enumerate(first) if at not in {idle, waiting}) / _TICKS
+
+
+def processor_seconds(pid: int, stats: Stats | None = None) -> float:
+    """Of the process and of all that it started, ended ones too."""
+    stats = stats or read_stats()
     family, added = {pid}, 1
     while added:
         children = {child for child, fields in stats.items() if int(fields[1]) in family} - family

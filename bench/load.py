@@ -1,24 +1,21 @@
-"""The load: pairs of devices, a sender and a receiver each, driven closed-loop (so many posts in flight) or open-loop (so many posts a second).
+"""The load: senders and receivers, driven closed-loop (so many posts in flight) or open-loop (so many posts a second), on any server with a `Client`.
 
-A post is done when its sender was told `accepted` and its receiver got the entry; the time from post to delivery is its latency. Numbers that
-are not contiguous, envelopes nobody posted, refusals and posts that never end are faults, and a run with a fault counts for nothing.
+A post is done when its sender was told `accepted` and its receiver has it; its latency is the time from the moment it was due to its delivery. Envelopes
+that come twice or that nobody posted, refusals and posts that never end are faults, and a run with a fault counts for nothing.
 """
 
 import asyncio
-import base64
 import itertools
 import secrets
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-from bench.wire import Codec, Frame, Socket
+from typing import Protocol
 
 
-ACKNOWLEDGE_EVERY_SECONDS = 0.1
-ACKNOWLEDGE_AFTER_ENTRIES = 128
+CONTENT_BYTES = 1024
+SETTLE_SECONDS = 60.0
 
 
 class LoadError(Exception):
@@ -65,118 +62,157 @@ class Figures:
         return statistics.median(self.latencies)
 
 
-class MailboxReader:
-    """One device's place in its own mailbox."""
+class Outcomes(Protocol):
+    """What a client reports, once for each envelope."""
 
-    def __init__(self, member: Member) -> None:
-        self.member = member
-        self.seq = 0
-        self.head: object = None
-        self.acknowledged = 0
-        self.socket: Socket | None = None
-        self.drained = asyncio.Event()
+    def accepted(self, message_id: str) -> None:
+        """The server has answered the sender that it keeps the envelope."""
+        ...
 
-    def advance(self, entries: list[dict[str, Any]]) -> None:
-        """Move on over these entries. Raises LoadFault when a number is missing or comes twice."""
-        for entry in entries:
-            if entry["seq"] != self.seq + 1:
-                raise LoadError(f"{self.member.user_id}: got {entry['seq']} after {self.seq}")
-            self.seq, self.head = entry["seq"], entry["head"]
-        if self.seq - self.acknowledged >= ACKNOWLEDGE_AFTER_ENTRIES:
-            self.acknowledge()
+    def delivered(self, message_id: str) -> None:
+        """The receiver has the envelope."""
+        ...
 
-    def acknowledge(self) -> None:
-        """Tell the node how far this device has read, if that is news."""
-        if self.socket is not None and self.seq > self.acknowledged:
-            self.acknowledged = self.seq
-            self.socket.send(
-                {"type": "acknowledge", "id": str(self.seq), "payload": {"seq": self.seq, "head": self.head}}
-            )
+    def failed(self, fault: Exception) -> None:
+        """The server broke a promise."""
+        ...
+
+
+class Client(Protocol):
+    """The devices of all pairs, in the protocol of one server."""
+
+    async def connect(self, *, receivers: bool) -> None:
+        """Connect who is not connected yet, the receivers only if wanted."""
+        ...
+
+    def post(self, pair: Pair, message_id: str) -> None:
+        """Post an envelope of CONTENT_BYTES; its fate is reported to the outcomes."""
+        ...
+
+    async def disconnect(self) -> None:
+        """Leave, with everything acknowledged that was read."""
+        ...
+
+
+class Tally:
+    """The envelopes under way, and what became of the others."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.latencies: list[float] = []
+        self.on_done: Callable[[], None] = _ignore
+        self.on_accepted: Callable[[], None] = _ignore
+        self._prefix = f"{secrets.token_hex(4)}-0000-4000-8000-"
+        self._numbers = itertools.count(1)
+        #: When it was due, and how many of the two reports are missing.
+        self._pending: dict[str, list[float]] = {}
+        self._fault: Exception | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def begin(self, due: float) -> str:
+        """The id of an envelope that is posted now and was due then."""
+        message_id = f"{self._prefix}{next(self._numbers):012x}"
+        self._pending[message_id] = [due, 2]
+        return message_id
+
+    def accepted(self, message_id: str) -> None:
+        self._report(message_id)
+        self.on_accepted()
+
+    def delivered(self, message_id: str) -> None:
+        if (pending := self._pending.get(message_id)) is not None:
+            self.latencies.append(self._loop.time() - pending[0])
+        self._report(message_id)
+
+    def failed(self, fault: Exception) -> None:
+        self._fault = self._fault or fault
+
+    @contextmanager
+    def measured(self, on_done: Callable[[], None]) -> Iterator[None]:
+        """Count from 0, and call this for each envelope that is done."""
+        self.on_done, self.done = on_done, 0
+        self.latencies.clear()
+        yield
+        self.on_done = _ignore
+
+    async def settle(self) -> None:
+        """Wait until no envelope is under way. Raises the first fault."""
+        deadline = self._loop.time() + SETTLE_SECONDS
+        while self._pending and self._fault is None:
+            if self._loop.time() > deadline:
+                raise LoadError(f"{len(self._pending)} posts never ended")
+            await asyncio.sleep(0.005)
+        if self._fault is not None:
+            raise self._fault
+
+    def _report(self, message_id: str) -> None:
+        pending = self._pending.get(message_id)
+        if pending is None:
+            return self.failed(LoadError(f"{message_id} was not posted, or came twice"))
+        pending[1] -= 1
+        if pending[1] == 0:
+            del self._pending[message_id]
+            self.done += 1
+            self.on_done()
+        return None
 
 
 class Load:
     """All pairs of one run against one server."""
 
-    def __init__(self, pairs: list[Pair], codec: Codec = "msgpack", size: int = 1024) -> None:
+    def __init__(self, pairs: Sequence[Pair], make_client: Callable[[Outcomes], Client]) -> None:
         self.pairs = pairs
-        self._codec = codec
-        content = secrets.token_bytes(size)
-        self._content = content if codec == "msgpack" else base64.b64encode(content).decode()
-        self._readers = {
-            member.user_id: MailboxReader(member) for pair in pairs for member in (pair.sender, pair.receiver)
-        }
-        self._by_socket: dict[Socket, MailboxReader] = {}
-        self._prefix = f"{secrets.token_hex(4)}-0000-4000-8000-"
-        self._numbers = itertools.count(1)
-        self._pending: dict[str, list[float]] = {}
-        self._latencies: list[float] = []
-        self._done = 0
-        self._fault: Exception | None = None
-        self._on_done: Callable[[], None] = lambda: None
-        self._on_accepted: Callable[[], None] = lambda: None
+        self._tally = Tally()
+        self._client = make_client(self._tally)
         self._loop = asyncio.get_running_loop()
-        self._ticker: asyncio.TimerHandle | None = None
 
     async def connect(self, *, receivers: bool = True) -> None:
-        """Open the sockets (of the receivers only if wanted) and wait until what was waiting has come."""
-        senders = {pair.sender.user_id for pair in self.pairs}
-        wanted = [reader for reader in self._readers.values() if receivers or reader.member.user_id in senders]
-        for reader in wanted:
-            await self._open(reader)
-        await asyncio.gather(*(reader.drained.wait() for reader in wanted))
-        self._tick()
+        """Connect all devices, or the senders only."""
+        await self._client.connect(receivers=receivers)
 
     async def connect_receivers(self) -> None:
-        """Open the sockets that are not open yet and wait until everything that was posted has been read."""
-        await asyncio.gather(*(self._open(reader) for reader in self._readers.values() if reader.socket is None))
-        await self._settle(60)
+        """Connect all devices and wait until everything that was posted has been read."""
+        await self._client.connect(receivers=True)
+        await self._tally.settle()
 
-    def disconnect(self, *, receivers_only: bool = False) -> None:
-        """Close the sockets."""
-        receivers = {pair.receiver.user_id for pair in self.pairs}
-        for reader in self._readers.values():
-            if reader.socket is not None and (not receivers_only or reader.member.user_id in receivers):
-                reader.acknowledge()
-                self._loop.call_later(0.2, reader.socket.close)
-                del self._by_socket[reader.socket]
-                reader.socket = None
-        if not receivers_only and self._ticker is not None:
-            self._ticker.cancel()
+    async def disconnect(self) -> None:
+        """Close all connections."""
+        await self._client.disconnect()
 
     async def run_closed_loop(self, in_flight: int, seconds: float, warm_up: float = 1.0) -> Figures:
         """Keep `in_flight` posts under way for that long."""
-        turns = itertools.cycle(self.pairs)
+        turns, tally = itertools.cycle(self.pairs), self._tally
         ends = self._loop.time() + warm_up + seconds
 
         def again() -> None:
-            if self._loop.time() < ends:
-                self._post(next(turns))
+            if (now := self._loop.time()) < ends:
+                self._post(next(turns), now)
 
-        with self._measured(again):
+        with tally.measured(again):
             for _ in range(in_flight):
                 again()
             await asyncio.sleep(warm_up)
-            before, began = self._done, self._loop.time()
-            self._latencies.clear()
+            before, began = tally.done, self._loop.time()
+            tally.latencies.clear()
             await asyncio.sleep(ends - self._loop.time())
-            rate = (self._done - before) / (self._loop.time() - began)
-            latencies = list(self._latencies)
-            await self._settle(30)
-        return Figures(self._done, rate, latencies)
+            rate = (tally.done - before) / (self._loop.time() - began)
+            latencies = list(tally.latencies)
+            await tally.settle()
+        return Figures(tally.done, rate, latencies)
 
     async def run_open_loop(self, rate: int, seconds: float) -> Figures:
-        """Post `rate` envelopes a second, whatever becomes of them."""
+        """Post `rate` envelopes a second, whatever becomes of them; a post that leaves late was due before."""
         turns = itertools.cycle(self.pairs)
-        with self._measured(lambda: None):
+        with self._tally.measured(_ignore):
             began = self._loop.time()
             for number in range(int(rate * seconds)):
-                wait = began + number / rate - self._loop.time()
-                if wait > 0:
+                due = began + number / rate
+                if (wait := due - self._loop.time()) > 0:
                     await asyncio.sleep(wait)
-                self._post(next(turns))
-            await self._settle(30)
+                self._post(next(turns), due)
+            await self._tally.settle()
             took = self._loop.time() - began
-        return Figures(self._done, self._done / took, list(self._latencies))
+        return Figures(self._tally.done, self._tally.done / took, list(self._tally.latencies))
 
     async def post_to_offline(self, envelopes: int, in_flight: int = 160) -> float:
         """Post that many to receivers who are away; answers the posts a second."""
@@ -188,89 +224,22 @@ class Load:
             nonlocal remaining
             remaining -= 1
             if (pair := next(turns, None)) is not None:
-                self._post(pair)
+                self._post(pair, self._loop.time())
             elif remaining == 0:
                 finished.set()
 
-        self._on_accepted = accepted
+        self._tally.on_accepted = accepted
         began = self._loop.time()
-        for pair in itertools.islice(turns, in_flight):
-            self._post(pair)
+        for pair in list(itertools.islice(turns, in_flight)):
+            self._post(pair, began)
         async with asyncio.timeout(120):
             await finished.wait()
-        self._on_accepted = lambda: None
+        self._tally.on_accepted = _ignore
         return envelopes / (self._loop.time() - began)
 
-    async def _open(self, reader: MailboxReader) -> None:
-        member = reader.member
-        reader.drained.clear()
-        reader.socket = await Socket.open(member.url, member.token, self._codec, self._on_frame)
-        self._by_socket[reader.socket] = reader
-        client = {"name": "bench", "version": "1"}
-        payload = {"after": reader.seq, "head": reader.head if reader.seq else None, "client": client}
-        reader.socket.send({"type": "hello", "id": "hello", "payload": payload})
+    def _post(self, pair: Pair, due: float) -> None:
+        self._client.post(pair, self._tally.begin(due))
 
-    def _post(self, pair: Pair) -> None:
-        sender = self._readers[pair.sender.user_id].socket
-        assert sender is not None
-        message_id = f"{self._prefix}{next(self._numbers):012x}"
-        receiver = pair.receiver
-        device = {"deviceId": receiver.device_id, "registrationId": receiver.registration_id, "content": self._content}
-        recipient = {"userId": receiver.user_id, "epoch": receiver.epoch, "devices": [device]}
-        post = {"messageId": message_id, "conversationId": pair.conversation_id, "recipients": [recipient]}
-        self._pending[message_id] = [self._loop.time(), 2]
-        sender.send({"type": "post", "id": message_id, "payload": post})
 
-    def _on_frame(self, socket: Socket, frame: Frame) -> None:
-        try:
-            self._take(socket, frame)
-        except Exception as fault:  # noqa: BLE001 - whatever it is, the run is void and says so
-            self._fault = self._fault or fault
-
-    def _take(self, socket: Socket, frame: Frame) -> None:
-        payload = cast("dict[str, Any]", frame.get("payload"))
-        match frame["type"]:
-            case "entries":
-                now = self._loop.time()
-                self._by_socket[socket].advance(payload["entries"])
-                for entry in payload["entries"]:
-                    self._latencies.append(now - self._pending[entry["messageId"]][0])
-                    self._half(entry["messageId"])
-            case "accepted":
-                self._half(cast("str", frame["ref"]))
-                self._on_accepted()
-            case "drained":
-                self._by_socket[socket].drained.set()
-            case "refused" | "goodbye":
-                raise LoadError(f"{frame}")
-            case _:
-                pass
-
-    def _half(self, message_id: str) -> None:
-        halves = self._pending[message_id]
-        halves[1] -= 1
-        if halves[1] == 0:
-            del self._pending[message_id]
-            self._done += 1
-            self._on_done()
-
-    @contextmanager
-    def _measured(self, on_done: Callable[[], None]) -> Iterator[None]:
-        self._on_done, self._done = on_done, 0
-        self._latencies.clear()
-        yield
-        self._on_done = lambda: None
-
-    async def _settle(self, seconds: float) -> None:
-        deadline = self._loop.time() + seconds
-        while self._pending and self._fault is None:
-            if self._loop.time() > deadline:
-                raise LoadError(f"{len(self._pending)} posts never ended")
-            await asyncio.sleep(0.005)
-        if self._fault is not None:
-            raise self._fault
-
-    def _tick(self) -> None:
-        for reader in self._readers.values():
-            reader.acknowledge()
-        self._ticker = self._loop.call_later(ACKNOWLEDGE_EVERY_SECONDS, self._tick)
+def _ignore() -> None:
+    """Nothing is to be done."""

@@ -41,6 +41,16 @@ class AccountSeeder:
 
         return list(await asyncio.gather(*(one() for _ in range(count))))
 
+    async def pairs(self, members: Sequence[tuple[Member, Member]]) -> list[Pair]:
+        """A direct conversation for each of these senders and receivers."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(sender: Member, receiver: Member) -> Pair:
+            async with gate:
+                return await self.pair(sender, receiver)
+
+        return list(await asyncio.gather(*(one(*each) for each in members)))
+
     async def pair(self, sender: Member, receiver: Member) -> Pair:
         """A direct conversation of the two."""
         body = {"kind": "direct", "userId": receiver.user_id}

@@ -35,6 +35,8 @@ class VyryProcess(Server):
     command: ClassVar[str]
     #: Where the log goes when the process is removed; None forgets it with the folder.
     kept_logs: ClassVar[Path | None] = None
+    #: The command `vyry`, or one around it.
+    program: ClassVar[Sequence[str]] = PROGRAM
 
     def __init__(self, environment: Environment) -> None:
         super().__init__()
@@ -78,7 +80,7 @@ class VyryProcess(Server):
 
     def _command(self) -> Sequence[str | Path]:
         settings = [f"{name}={value}" for name, value in self.environment.items()]
-        return ["/usr/bin/env", "-i", *settings, *PROGRAM, self.command]
+        return ["/usr/bin/env", "-i", *settings, *self.program, self.command]
 
     def _answers(self) -> bool:
         try:

@@ -23,11 +23,20 @@ async def measured(*options: str) -> str:
 
 
 @pytest.mark.timeout(150)
-async def test_the_benchmark_measures_every_variant() -> None:
+async def test_the_benchmark_measures_every_variant_under_both_loads() -> None:
     said = await measured()
 
+    for load in ("pairs", "mesh"):
+        assert f"## Load `{load}`: throughput" in said
     for variant in ("floor", "embedded", "near", "far"):
-        assert f"| {variant} | 10 in flight |" in said
+        assert said.count(f"| {variant} | 10 in flight |") >= 4
+
+
+@pytest.mark.timeout(150)
+async def test_the_benchmark_compares_two_source_trees() -> None:
+    said = await measured("--compare", str(ROOT), "--sizes", "embedded", "--loads", "mesh")
+
+    assert "| mesh | embedded | 10 in flight |" in said
 
 
 @pytest.mark.timeout(150)

@@ -1,0 +1,1 @@
+"""Other messaging servers under the load of bench/shapes.py: `make bench ARGS=--peers`."""

@@ -1,0 +1,1 @@
+"""Where the time of one envelope goes: `make bench ARGS=--stations`."""
