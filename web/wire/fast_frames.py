@@ -3,9 +3,9 @@
 It reads a part of what the shapes `Post` and `Acknowledge` accept, with the same value, and returns None for everything else: the caller then reads the same
 bytes with the strict path, which alone refuses. tests/unit/web/wire/test_fast_frames.py compares both paths.
 
-msgspec accepts more than the strict path in these points, and each is left to the strict path here: a repeated name (the value, encoded again, is shorter
-than its input; so is one that has whitespace other than spaces, or a longer form of MessagePack than need be), an escape in a JSON text, a UUID
-that is not canonical, and base64 with padding bits.
+msgspec accepts more than the strict path in these points, and each is left to the strict path here: a repeated name, whitespace other than spaces, escapes,
+and longer forms of MessagePack than need be (each makes the input longer than the value when it is encoded again, and nothing makes it shorter); a UUID
+that is not canonical; base64 with padding bits.
 """
 
 from collections.abc import Callable
@@ -156,8 +156,8 @@ def read_json_post(raw: bytes) -> FastPost | None:
 
 
 def _is_written_once(raw: bytes, value: object, spaces: int) -> bool:
-    """Whether this JSON text has no repeated name and no escape. `spaces` of its texts are not whitespace."""
-    return b"\\" not in raw and len(_json_encode(value)) == len(raw) - raw.count(b" ") + spaces
+    """Whether this JSON text has nothing that `value` lacks, but spaces between its parts; `spaces` are those inside of its texts."""
+    return len(_json_encode(value)) == len(raw) - raw.count(b" ") + spaces
 
 
 def _post(sent: _Post[Octets], read: Callable[[Octets], bytes]) -> FastPost:
