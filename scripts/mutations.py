@@ -386,13 +386,6 @@ _FRAME_MUTATIONS: Final = (
         "if False:",
         f"{_FAST_FRAMES}::test_json_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
     ),
-    Mutation(
-        "an id in upper case is read",
-        "web/wire/shapes.py",
-        "if len(text) == _ID_LENGTH and text == text.lower():",
-        "if len(text) == _ID_LENGTH:",
-        f"{_FAST_FRAMES}::test_a_value_outside_of_its_bounds_is_left_to_the_strict_path",
-    ),
 )
 
 MUTATIONS: Final = (

@@ -298,17 +298,9 @@ def build_message(
             else:
                 contents[index] = contents[index]._replace(copies=contents[index].copies + 1)
             copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, index))
+    key, conversation = (sender.mailbox, MessageId(draft.message_id)), ConversationId(draft.conversation_id)
     return Message(
-        sender.mailbox,
-        MessageId(draft.message_id),
-        checked.fingerprint,
-        now,
-        expires_at,
-        lane,
-        contents,
-        copies,
-        draft.urgent,
-        conversation_id=ConversationId(draft.conversation_id),
+        *key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent, conversation_id=conversation
     )
 
 

@@ -317,14 +317,25 @@ def cursor_payload(cursor: StoredCursor) -> CursorRow:
 
 def _envelope(entry: StoredEntry, packed: bytes) -> EnvelopeRow | NoticeRow:
     sender, device, message, conversation, posted, expires, lane, kind = unpack_header(packed)
-    number = _format_uuid(f"{envelope_id(posted, entry.number):032x}")
-    times = _timestamp_text(posted), _timestamp_text(expires)
-    identity = entry.seq, entry.head, number, _format_uuid(message.hex())
-    content = packed[HEADER_BYTES:]
+    number, message_id = _format_uuid(f"{envelope_id(posted, entry.number):032x}"), _format_uuid(message.hex())
+    posted_at, expires_at, content = _timestamp_text(posted), _timestamp_text(expires), packed[HEADER_BYTES:]
     if sender == _NODE_SENDER:
-        return NoticeRow(*identity, None, _LANES[lane], *times, orjson.loads(content))
+        notice = orjson.loads(content)
+        return NoticeRow(entry.seq, entry.head, number, message_id, None, _LANES[lane], posted_at, expires_at, notice)
+    # Without keywords and unpacking: this line runs once for each envelope.
     return EnvelopeRow(
-        *identity, _uuid_text(conversation), _LANES[lane], *times, _uuid_text(sender), device, kind, content
+        entry.seq,
+        entry.head,
+        number,
+        message_id,
+        _uuid_text(conversation),
+        _LANES[lane],
+        posted_at,
+        expires_at,
+        _uuid_text(sender),
+        device,
+        kind,
+        content,
     )
 
 

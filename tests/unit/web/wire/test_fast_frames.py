@@ -135,8 +135,7 @@ def test_a_value_outside_of_its_bounds_is_left_to_the_strict_path(codec: Codec) 
         *with_each(acknowledge, codec, seq=[-1, 2**53, 1.0, "5", None]),
         *with_each(acknowledge, codec, head=[octets(bytes(size)) for size in (0, 31, 33)]),
         *(acknowledge(codec) | {"id": ref} for ref in ("", "x" * 65)),
-        acknowledge(codec) | {"ref": 1},
-        acknowledge(codec) | {"payload": None},
+        *(acknowledge(codec) | {name: None} for name in ("ref", "payload")),
         post(codec) | {"type": "acknowledge"},
         {"type": "ping", "id": "1"},
     ]
