@@ -363,6 +363,31 @@ _CLOCK_MUTATIONS: Final = (
     ),
 )
 
+_FAST_FRAMES: Final = "tests/unit/web/wire/test_fast_frames.py"
+_FRAME_MUTATIONS: Final = (
+    Mutation(
+        "the fast path reads a repeated JSON name",
+        "web/wire/fast_frames.py",
+        'return len(_json_encode(value)) == len(raw) - raw.count(b" ") + spaces',
+        "return True",
+        f"{_FAST_FRAMES}::test_json_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
+    ),
+    Mutation(
+        "the fast path reads a repeated MessagePack name",
+        "web/wire/fast_frames.py",
+        "if len(_msgpack_encode(frame)) != len(raw):",
+        "if False:",
+        f"{_FAST_FRAMES}::test_messagepack_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
+    ),
+    Mutation(
+        "base64 with padding bits is read",
+        "web/wire/shapes.py",
+        "if text[-4:] != to_base64(octets[-(len(octets) % 3 or 3) :]):",
+        "if False:",
+        f"{_FAST_FRAMES}::test_json_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
+    ),
+)
+
 MUTATIONS: Final = (
     *_SESSION_MUTATIONS,
     *_KEY_MUTATIONS,
@@ -370,4 +395,5 @@ MUTATIONS: Final = (
     *_CONVERSATION_MUTATIONS,
     *_STORE_MUTATIONS,
     *_CLOCK_MUTATIONS,
+    *_FRAME_MUTATIONS,
 )

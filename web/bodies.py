@@ -1,7 +1,7 @@
 """Reading requests and writing responses: strict JSON, validation against shapes, path ids, and streamed bodies."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, TypeVar
 from uuid import UUID
@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 from jiter import from_json
+from msgspec import Struct
 from pydantic import BaseModel, ValidationError
 
 from vyry.errors import InvalidRequest, NotFound, PayloadTooLarge, UnsupportedMediaType
@@ -24,6 +25,7 @@ _BODY_LATE: Final = "The body did not arrive in time."
 _BODY_MALFORMED: Final = "The request body is malformed or incomplete."
 _NO_PATTERN: Final = "does not have the format of docs/protocol.md"
 Shape = TypeVar("Shape", bound=BaseModel)
+Fast = TypeVar("Fast")
 
 
 def parse_json(raw: bytes) -> object:
@@ -89,6 +91,15 @@ async def read_body(request: web.Request, shape: type[Shape]) -> Shape:
     return validate(parse_json(await _receive_body(request)), shape)
 
 
+async def read_frequent_body(
+    request: web.Request, shape: type[Shape], read_fast: Callable[[bytes], Fast | None]
+) -> Shape | Fast:
+    """As `read_body`, for a route whose bodies `read_fast` reads faster; it returns None for those that it leaves to `shape`."""
+    raw = await _receive_body(request)
+    fast = read_fast(raw)
+    return validate(parse_json(raw), shape) if fast is None else fast
+
+
 def validate(value: object, shape: type[Shape]) -> Shape:
     """A parsed body or payload as `shape`. Raises InvalidRequest with the invalid `fields`."""
     try:
@@ -126,8 +137,8 @@ def path_device_id(request: web.Request, name: str) -> int:
     return int(text)
 
 
-def json_response(payload: WireModel | Mapping[str, object], status: int = 200) -> web.Response:
-    """A response with this body. Hot routes pass the members themselves, named as on the wire."""
+def json_response(payload: WireModel | Mapping[str, object] | Struct, status: int = 200) -> web.Response:
+    """A response with this body. Hot routes pass the members themselves, named as on the wire, or a struct."""
     if isinstance(payload, WireModel):
         body = payload.__pydantic_serializer__.to_json(payload, by_alias=True)
     else:

@@ -1,6 +1,6 @@
-"""RFC 6455 where aiohttp 3.14 is more lenient: frames that its reader accepts against the RFC are rejected first.
+"""RFC 6455 where aiohttp 3.14 is more lenient: frames that its reader accepts against the RFC are rejected first. And the frames of the node's messages.
 
-These are frames without a mask (5.1), lengths written longer than need be (5.2), a new message in the middle of a fragmented one whose fragments so far
+Rejected are frames without a mask (5.1), lengths written longer than need be (5.2), a new message in the middle of a fragmented one whose fragments so far
 are empty (5.4), and close codes that no peer may send (7.4.1).
 """
 
@@ -11,6 +11,19 @@ from typing import Final, Protocol
 _INVALID_FRAME: Final = b"\xf0\x80"
 _CONTINUATION, _CLOSE = 0x0, 0x8
 _CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
+
+
+_TEXT, _BINARY = 0x81, 0x82
+
+
+def write_frame(payload: bytes, *, is_text: bool) -> bytes:
+    """A whole message as one frame of a server: without a mask."""
+    first, length = _TEXT if is_text else _BINARY, len(payload)
+    if length < 126:
+        return bytes((first, length)) + payload
+    if length < 65_536:
+        return bytes((first, 126, length >> 8, length & 0xFF)) + payload
+    return bytes((first, 127)) + length.to_bytes(8) + payload
 
 
 class FrameReader(Protocol):

@@ -80,6 +80,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
         "json_text": [*json_frames, *ODD_JSON],
         "msgpack_value": [msgpack.packb(each) for each in frames] + [b"\x82\x01\x02\x01\x03", b"\xc7\x01\x05a", b"\xcb\x7f\xf8" + bytes(6)],
         "frame": [*json_frames, *(msgpack.packb(each) for each in frames)],
+        "fast_frame": _fast_frames(),
         "body": [b"%s\n%s" % (name.encode(), orjson.dumps(value)) for name, value in _bodies().items()],
         "query": [b"%s\nlimit=3&cursor=1&after=0&wait=1&ticket=abc" % name.encode() for name in QUERIES]
         + [b"%s\n" % name.encode() for name in QUERIES],
@@ -192,6 +193,16 @@ def _of_the_protocol() -> dict[str, list[bytes]]:
         ],
         "kept_content": [Content(kind, uuid.UUID(ID), 1, here, fields).pack() for kind, fields in kinds.items()],
     }
+
+
+def _fast_frames() -> list[bytes]:
+    """Posts and acknowledgements in both encodings."""
+    found = [orjson.dumps({"type": name, "id": "1", "payload": FRAMES[name]}) for name in ("post", "acknowledge")]
+    device = {"deviceId": 1, "registrationId": 77, "kind": 3, "content": b"hello"}
+    payload = _POST | {"recipients": [{"userId": ID, "epoch": 4, "devices": [device]}]}
+    found.append(msgpack.packb({"type": "post", "id": "1", "payload": payload}))
+    found.append(msgpack.packb({"type": "acknowledge", "id": "1", "payload": {"seq": 3, "head": bytes(32)}}))
+    return found
 
 
 def _bodies() -> dict[str, object]:

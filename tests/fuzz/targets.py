@@ -16,6 +16,7 @@ TARGETS: Final[dict[str, Target]] = {
         wire_targets.json_text,
         wire_targets.msgpack_value,
         wire_targets.frame,
+        wire_targets.fast_frame,
         wire_targets.body,
         wire_targets.query,
         wire_targets.path_name,

@@ -298,9 +298,10 @@ def build_message(
             else:
                 contents[index] = contents[index]._replace(copies=contents[index].copies + 1)
             copies.append(Copy(devices[DeviceId(copy.device_id)].mailbox, index))
-    key = sender.mailbox, MessageId(draft.message_id)
-    message = Message(*key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent)
-    return message._replace(conversation_id=ConversationId(draft.conversation_id))
+    key, conversation = (sender.mailbox, MessageId(draft.message_id)), ConversationId(draft.conversation_id)
+    return Message(
+        *key, checked.fingerprint, now, expires_at, lane, contents, copies, draft.urgent, conversation_id=conversation
+    )
 
 
 def with_quota_owner(checked: CheckedDraft, conversation_members: ConversationMembers, message: Message) -> Message:

@@ -26,8 +26,9 @@ from vyry.mail.mailbox import Page
 from vyry.mail.receipts import Receipt as AccountReceipt
 from vyry.mail.store import Acknowledgement, CopyStatus
 from web.app_keys import CALLER, GRANTS, SERVICES, SOCKET_HUB
-from web.bodies import json_response, path_id, read_body, read_query
+from web.bodies import json_response, path_id, read_body, read_frequent_body, read_query
 from web.route import Route
+from web.wire.fast_frames import read_json_post
 from web.wire.mailbox import Acknowledge, Acknowledged, Cursor, Entry, Park, cursor_payload, wire_entries
 from web.wire.messages import Accepted, CopyFate, Post, Receipt, accepted_payload
 from web.wire.shapes import (
@@ -36,7 +37,6 @@ from web.wire.shapes import (
     Nothing,
     PageLimit,
     WireModel,
-    to_base64,
 )
 
 
@@ -81,7 +81,7 @@ class MailboxPage(WireModel):
 
 async def post(request: web.Request) -> web.Response:
     """POST /messages."""
-    draft = await read_body(request, Post)
+    draft = await read_frequent_body(request, Post, read_json_post)
     caller = request[CALLER]
     subject, buckets = str(caller.user_id), request.app[SERVICES].buckets
     buckets.consume(subject, (POST, 1), (POST_BYTES, content_bytes(draft)))
@@ -118,7 +118,7 @@ async def acknowledge(request: web.Request) -> web.Response:
         Acknowledgement(mailbox, body.seq, body.head, sent)
     )
     request.app[SOCKET_HUB].release_acknowledged(mailbox, cursor.seq)
-    return json_response({"cursor": cursor_payload(cursor, to_base64)})
+    return json_response({"cursor": cursor_payload(cursor)})
 
 
 async def park(request: web.Request) -> web.Response:
@@ -149,9 +149,9 @@ async def _wait_for_entries(request: web.Request, caller: Caller, query: Mailbox
 
 def _page_response(found: Page, now: datetime) -> web.Response:
     body = {
-        "entries": wire_entries(found.entries, to_base64, to_milliseconds(now)),
+        "entries": wire_entries(found.entries, to_milliseconds(now)),
         "drained": found.is_drained,
-        "cursor": cursor_payload(found.state.acknowledged, to_base64),
+        "cursor": cursor_payload(found.state.acknowledged),
         "mailboxId": str(found.state.mailbox_id),
         "lastMessageId": found.last_message_id and str(found.last_message_id),
     }

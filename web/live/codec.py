@@ -1,15 +1,16 @@
 """The two encodings of frames: `vyry.v1.json` (bytes are base64) and `vyry.v1.msgpack` (bytes are bin)."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import msgpack
+import msgspec
 
 from vyry.errors import InvalidRequest
 from web.bodies import parse_json_unchecked
-from web.wire.shapes import encode_json, to_base64
+from web.wire.fast_frames import FastFrame, read_json_frame, read_msgpack_frame
+from web.wire.shapes import encode_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,24 +19,12 @@ class Codec:
 
     name: str
     is_text: bool
-    #: Encodes bytes inside a payload.
-    encode_bytes: Callable[[bytes], object]
+    #: Bytes in a payload become base64 or bin, UUIDs text.
     encode: Callable[[object], bytes]
     #: Raises InvalidRequest for malformed input and duplicate keys. Depth and ranges are not checked: see `check_values`.
     decode: Callable[[bytes], object]
-
-
-def _msgpack_default(value: object) -> object:
-    if isinstance(value, UUID):
-        return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(type(value).__name__)
-
-
-def _encode_msgpack(value: object) -> bytes:
-    packed: bytes = msgpack.packb(value, default=_msgpack_default)
-    return packed
+    #: The most frequent frames, read and checked in one step; None for every other frame.
+    read_fast: Callable[[bytes], FastFrame | None]
 
 
 def _decode_msgpack(raw: bytes) -> object:
@@ -62,6 +51,18 @@ def _no_extension(_code: int, _raw: bytes) -> object:
     raise InvalidRequest("MessagePack extension types are not allowed.")
 
 
-JSON: Final = Codec("vyry.v1.json", True, to_base64, encode_json, parse_json_unchecked)  # noqa: FBT003
-MSGPACK: Final = Codec("vyry.v1.msgpack", False, lambda octets: octets, _encode_msgpack, _decode_msgpack)  # noqa: FBT003
+JSON: Final = Codec(
+    name="vyry.v1.json",
+    is_text=True,
+    encode=encode_json,
+    decode=parse_json_unchecked,
+    read_fast=read_json_frame,
+)
+MSGPACK: Final = Codec(
+    name="vyry.v1.msgpack",
+    is_text=False,
+    encode=msgspec.msgpack.Encoder().encode,
+    decode=_decode_msgpack,
+    read_fast=read_msgpack_frame,
+)
 CODECS: Final = {codec.name: codec for codec in (JSON, MSGPACK)}

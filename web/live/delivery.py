@@ -52,7 +52,7 @@ class DeliveryLoop:
                 sessions = self._pending.take()
                 count = sum(len(session.outgoing) for session in sessions)
                 for session in sessions:
-                    if buffered_bytes(session) or not await session.flush():
+                    if buffered_bytes(session) or not session.flush():
                         self._start_slow_write(session)
                 record("deliver", count, time.perf_counter() - began)
                 trace_step("deliver", (session.mailbox for session in sessions), began)

@@ -14,7 +14,7 @@ from vyry.errors import InvalidToken, StaleHead, Unavailable, VyryError
 from vyry.kernel.ids import ConversationId, DeviceId, UserId
 from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_FRAME_BYTES
 from vyry.limits import POST, POST_BYTES, SIGNAL
-from vyry.mail.draft import Sender, content_bytes
+from vyry.mail.draft import Draft, Sender, content_bytes
 from vyry.mail.posting import Accepted
 from vyry.mail.store import Acknowledgement, Cursor, ResumePoint
 from vyry.signals.presence import Watch as PresenceWatch
@@ -22,6 +22,7 @@ from vyry.telemetry import FRAME_ERRORS, FRAME_SECONDS
 from web.bodies import check_values, validate
 from web.live.send_window import WINDOW_BYTES, WINDOW_ENTRIES, SendWindow
 from web.live.session import CloseCode, SocketSession
+from web.wire.fast_frames import FastAcknowledge, FastPost
 from web.wire.frames import Hello, Renew, Signal, Typing, Watch
 from web.wire.mailbox import Acknowledge, Park, cursor_payload
 from web.wire.messages import Post, accepted_payload
@@ -107,7 +108,9 @@ async def _handle_message(session: SocketSession, message: WSMessage) -> None:
         raise BadFrame(
             f"the subprotocol {session.codec.name} takes {'text' if session.codec.is_text else 'binary'} frames"
         )
-    name, ref, payload = _decode_frame(session, message.data.encode() if session.codec.is_text else message.data)
+    raw = message.data.encode() if session.codec.is_text else message.data
+    fast = None if session.window is None else session.codec.read_fast(raw)
+    name, ref, payload = _decode_frame(session, raw) if fast is None else fast
     try:
         if name == "post":
             _post(session, payload, ref)
@@ -172,7 +175,7 @@ def _frame_problem(frame: dict[object, object], name: object, ref: object) -> st
 
 def _post(session: SocketSession, payload: object, ref: str) -> None:
     caller = session.caller
-    draft = validate(payload, Post)
+    draft: Draft = payload if isinstance(payload, FastPost) else validate(payload, Post)
     _check_overload(session)
     session.hub.buckets.consume(str(caller.user_id), (POST, 1), (POST_BYTES, content_bytes(draft)))
     sender = Sender(caller.user_id, caller.device_id, caller.mailbox)
@@ -201,7 +204,7 @@ def _answer_post(session: SocketSession, ref: str, heard_at: float, outcome: Acc
 def _acknowledge(session: SocketSession, payload: object, ref: str) -> None:
     window = session.window
     assert window is not None
-    body = validate(payload, Acknowledge)
+    body = payload if isinstance(payload, FastAcknowledge) else validate(payload, Acknowledge)
     point = Acknowledgement(session.mailbox, body.seq, body.head, window.sent)
     if window.matches_head(body.seq, body.head):
         # The device has stored the entries: the window has room, even if the deletion fails.
@@ -217,7 +220,7 @@ def _answer_acknowledge(session: SocketSession, ref: str, heard_at: float, outco
     if isinstance(outcome, VyryError):
         _refuse(session, outcome, "acknowledge", ref)
         return
-    session.send("acknowledged", {"cursor": cursor_payload(outcome, session.codec.encode_bytes)}, ref)
+    session.send("acknowledged", {"cursor": cursor_payload(outcome)}, ref)
 
 
 async def _hello(session: SocketSession, payload: object, ref: str) -> None:
@@ -229,7 +232,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
     except StaleHead as stale:
         cursor = stale.members["cursor"]
         assert isinstance(cursor, Cursor)
-        raise StaleHead(cursor=cursor_payload(cursor, session.codec.encode_bytes)) from None
+        raise StaleHead(cursor=cursor_payload(cursor)) from None
     state = resume.state
     session.connection = state.connection
     session.window = SendWindow(hello.after, hello.head or state.acknowledged.head)
@@ -241,7 +244,7 @@ async def _hello(session: SocketSession, payload: object, ref: str) -> None:
             "deviceId": session.caller.device_id,
             "mailboxId": str(state.mailbox_id),
             "lastMessageId": resume.last_message_id and str(resume.last_message_id),
-            "cursor": cursor_payload(state.acknowledged, session.codec.encode_bytes),
+            "cursor": cursor_payload(state.acknowledged),
             "windowEntries": WINDOW_ENTRIES,
             "windowBytes": WINDOW_BYTES,
             "heartbeatSeconds": round(session.hub.timeouts.ping_after),

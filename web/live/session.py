@@ -27,6 +27,7 @@ from vyry.mail.store import CollectRequest, Entry
 from vyry.signals.presence import Watch
 from web.live.codec import Codec
 from web.live.send_window import WINDOW_ENTRIES, SendWindow, content_size
+from web.websocket_frames import write_frame
 from web.wire.errors import error_body
 from web.wire.mailbox import wire_entries
 
@@ -232,17 +233,24 @@ class SocketSession:
             self.send("drained", {"seq": self.window.sent})
             self.drain_target = None
 
-    async def flush(self) -> bool:
-        """Write the frames that fit without waiting. False if some are left."""
-        written = 0
-        while self.outgoing:
-            # A large frame could fill the transport and make its writer wait, which the shared delivery loop must not do.
-            waiting = self.outgoing[0]
-            written += len(waiting) if isinstance(waiting, bytes) else sum(map(_wire_size, waiting))
-            if written > WRITE_BYTES:
-                return False
-            await self.write(self.outgoing.pop(0))
-        return True
+    def flush(self) -> bool:
+        """Write the frames that fit without waiting, in one write. False if some are left."""
+        transport = _transport(self)
+        if self.socket.closed or transport is None or transport.is_closing():
+            self.outgoing.clear()
+            return True
+        size = count = 0
+        for waiting in self.outgoing:
+            # A large frame could fill the transport, and its writer would have to wait.
+            size += len(waiting) if isinstance(waiting, bytes) else sum(map(_wire_size, waiting))
+            if size > WRITE_BYTES:
+                break
+            count += 1
+        ready, self.outgoing[:count] = self.outgoing[:count], ()
+        is_text = self.codec.is_text
+        if ready:
+            transport.write(b"".join([write_frame(encode_queued(self, each), is_text=is_text) for each in ready]))
+        return not self.outgoing
 
     async def write(self, waiting: bytes | Sequence[Entry]) -> None:
         """Write one frame; waits while the transport is full."""
@@ -264,7 +272,7 @@ def encode_queued(session: SocketSession, waiting: bytes | Sequence[Entry]) -> b
         return waiting
     now = to_milliseconds(session.hub.services.clock.confirmed_now())
     session.delivered_at = time.monotonic()
-    shown = wire_entries(waiting, session.codec.encode_bytes, now)
+    shown = wire_entries(waiting, now)
     return session.codec.encode({"type": "entries", "payload": {"entries": shown}})
 
 

@@ -45,7 +45,7 @@ from web.wire.archive import (
 )
 from web.wire.conversations import ConversationView
 from web.wire.mailbox import wire_entries
-from web.wire.shapes import Timestamp, WireModel, to_base64, to_rfc3339
+from web.wire.shapes import Timestamp, WireModel, encode_json, to_rfc3339
 
 
 class AccountArchive(WireModel):
@@ -156,8 +156,8 @@ def _encode_row(section: str, row: Mapping[str, Any]) -> bytes:
     match row:
         case {"entry": StoredEntry() as entry, "mailbox_id": mailbox_id}:
             # Time 0: the export shows the stored entry, expired or not.
-            (shown,) = wire_entries([entry], to_base64, 0)
-            return orjson.dumps({"mailboxId": str(mailbox_id), "entry": shown})
+            (shown,) = wire_entries([entry], 0)
+            return encode_json({"mailboxId": mailbox_id, "entry": shown})
         case {"conversation": Conversation() as conversation}:
             return _encode_shape(ConversationView.from_domain(conversation))
         case _:

@@ -1,9 +1,10 @@
 """Mailbox entries, notices and acknowledgements, for REST, sockets and the archive (docs/protocol.md, "Mailbox" and "Notices")."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Literal
 
+import msgspec
 import orjson
 from pydantic import Field
 
@@ -221,70 +222,121 @@ class Park(WireModel):
     reason: Annotated[str, Field(max_length=64)] | None = None
 
 
-BytesEncoder = Callable[[bytes], object]
-WireEntry = dict[str, object]
 _REASONS = {loss: loss.name.lower() for loss in LossReason}
 _LANES = ("mail", "control")
 _NODE_SENDER = NIL_ID.bytes
 
 
-def wire_entries(entries: Sequence[StoredEntry], octets: BytesEncoder, now: int) -> list[WireEntry]:
-    """Entries for the wire; adjacent losses with the same reason become one tombstone. `octets` encodes bytes.
+class _Row(msgspec.Struct, rename="camel", gc=False):
+    """The base of what the node writes for a device: the same fields as the shapes above, built and encoded faster. Encoders turn bytes into base64 or bin."""
+
+
+class EnvelopeRow(_Row, gc=False):
+    """`EnvelopeEntry` as it is written."""
+
+    seq: int
+    head: bytes
+    envelope_id: str
+    message_id: str
+    conversation_id: str
+    lane: str
+    posted_at: str
+    expires_at: str
+    sender_id: str
+    sender_device_id: int
+    kind: int
+    content: bytes
+
+
+class NoticeRow(_Row, gc=False):
+    """`NoticeEntry` as it is written."""
+
+    seq: int
+    head: bytes
+    envelope_id: str
+    message_id: str
+    conversation_id: None
+    lane: str
+    posted_at: str
+    expires_at: str
+    notice: Mapping[str, object]
+
+
+class TombstoneRow(_Row, gc=False):
+    """`Tombstone` as it is written."""
+
+    reason: str
+    count: int
+
+
+class LossRow(_Row, gc=False):
+    """`LossEntry` as it is written."""
+
+    seq: int
+    through_seq: int
+    head: bytes
+    tombstone: TombstoneRow
+
+
+class CursorRow(_Row, gc=False):
+    """`Cursor` as it is written."""
+
+    seq: int
+    head: bytes
+
+
+EntryRow = EnvelopeRow | NoticeRow | LossRow
+
+
+def wire_entries(entries: Sequence[StoredEntry], now: int) -> list[EntryRow]:
+    """Entries for the wire; adjacent losses with the same reason become one tombstone.
 
     An envelope that is expired at `now` (milliseconds since 1970) becomes a loss, even if the store returned it before.
     """
-    found: list[WireEntry] = []
-    last: tuple[LossReason, WireEntry] | None = None
+    found: list[EntryRow] = []
+    last: LossRow | None = None
     for entry in entries:
         if entry.packed is not None and not is_expired(entry.packed, now):
-            found.append(_envelope(entry, entry.packed, octets))
+            found.append(_envelope(entry, entry.packed))
             last = None
             continue
-        loss = entry.loss_reason or (LossReason.OPERATOR if entry.packed is None else LossReason.EXPIRED)
-        if last is not None and last[0] is loss:
-            _extend_tombstone(last[1], entry, octets)
+        reason = _REASONS[entry.loss_reason or (LossReason.OPERATOR if entry.packed is None else LossReason.EXPIRED)]
+        if last is not None and last.tombstone.reason == reason:
+            last.through_seq, last.head = entry.seq, entry.head
+            last.tombstone.count += 1
             continue
-        tombstone = {"reason": _REASONS[loss], "count": 1}
-        row: WireEntry = {"seq": entry.seq, "throughSeq": entry.seq, "head": octets(entry.head), "tombstone": tombstone}
-        found.append(row)
-        last = loss, row
+        last = LossRow(entry.seq, entry.seq, entry.head, TombstoneRow(reason, 1))
+        found.append(last)
     return found
 
 
-def cursor_payload(cursor: StoredCursor, octets: BytesEncoder) -> dict[str, object]:
+def cursor_payload(cursor: StoredCursor) -> CursorRow:
     """The wire form of a cursor (`Cursor`)."""
-    return {"seq": cursor.seq, "head": octets(cursor.head)}
+    return CursorRow(cursor.seq, cursor.head)
 
 
-def _extend_tombstone(row: WireEntry, entry: StoredEntry, octets: BytesEncoder) -> None:
-    tombstone = row["tombstone"]
-    assert isinstance(tombstone, dict)
-    row |= {"throughSeq": entry.seq, "head": octets(entry.head)}
-    tombstone["count"] += 1
-
-
-def _envelope(entry: StoredEntry, packed: bytes, octets: BytesEncoder) -> WireEntry:
+def _envelope(entry: StoredEntry, packed: bytes) -> EnvelopeRow | NoticeRow:
     sender, device, message, conversation, posted, expires, lane, kind = unpack_header(packed)
-    row: WireEntry = {
-        "seq": entry.seq,
-        "head": octets(entry.head),
-        "envelopeId": _format_uuid(f"{envelope_id(posted, entry.number):032x}"),
-        "messageId": _format_uuid(message.hex()),
-        "conversationId": None,
-        "lane": _LANES[lane],
-        "postedAt": _timestamp_text(posted),
-        "expiresAt": _timestamp_text(expires),
-    }
-    content = packed[HEADER_BYTES:]
+    number, message_id = _format_uuid(f"{envelope_id(posted, entry.number):032x}"), _format_uuid(message.hex())
+    posted_at, expires_at, content = _timestamp_text(posted), _timestamp_text(expires), packed[HEADER_BYTES:]
     if sender == _NODE_SENDER:
-        row["notice"] = orjson.loads(content)
-        return row
-    row["conversationId"] = _uuid_text(conversation)
-    row["senderId"] = _uuid_text(sender)
-    row["senderDeviceId"] = device
-    row["kind"] = kind
-    row["content"] = octets(content)
-    return row
+        notice = orjson.loads(content)
+        return NoticeRow(entry.seq, entry.head, number, message_id, None, _LANES[lane], posted_at, expires_at, notice)
+    # Without keywords and unpacking: this line runs once for each envelope.
+    return EnvelopeRow(
+        entry.seq,
+        entry.head,
+        number,
+        message_id,
+        _uuid_text(conversation),
+        _LANES[lane],
+        posted_at,
+        expires_at,
+        _uuid_text(sender),
+        device,
+        kind,
+        content,
+    )
 
 
 @lru_cache(maxsize=65_536)

@@ -1,7 +1,9 @@
 """Posts and the status of their copies, for REST, sockets and the archive (docs/protocol.md, "Post")."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
+import msgspec
 from pydantic import Field
 
 from vyry.kernel.sizes import MAX_CONTENT_BYTES, MAX_COPIES, MAX_LIFE_SECONDS
@@ -78,15 +80,26 @@ class Receipt(WireModel):
     at: Timestamp
 
 
-def accepted_payload(accepted: posting.Accepted) -> dict[str, object]:
-    """The response to a post as `Accepted` describes it, over REST and on a socket; a dict, which is built faster than a shape."""
-    return {
-        "messageId": str(accepted.message_id),
-        "acceptedAt": to_rfc3339(accepted.accepted_at),
-        "copies": accepted.copies,
-        "isRepeat": accepted.is_repeat,
-        "skipped": [
-            {"userId": str(address.user_id), "deviceId": address.device_id, "reason": "MAILBOX_FULL"}
-            for address in accepted.skipped
-        ],
-    }
+class SkippedRow(msgspec.Struct, rename="camel", gc=False):
+    """`Skipped` as it is written."""
+
+    user_id: UUID
+    device_id: int
+    reason: str
+
+
+class AcceptedRow(msgspec.Struct, rename="camel", gc=False):
+    """`Accepted` as it is written."""
+
+    message_id: UUID
+    accepted_at: str
+    copies: int
+    is_repeat: bool
+    skipped: list[SkippedRow]
+
+
+def accepted_payload(accepted: posting.Accepted) -> AcceptedRow:
+    """The response to a post as `Accepted` describes it, over REST and on a socket; built and encoded faster than a shape."""
+    skipped = [SkippedRow(address.user_id, address.device_id, "MAILBOX_FULL") for address in accepted.skipped]
+    at = to_rfc3339(accepted.accepted_at)
+    return AcceptedRow(accepted.message_id, at, accepted.copies, accepted.is_repeat, skipped)

@@ -2,13 +2,16 @@
 
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
 import msgpack
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vyry.errors import InvalidRequest
+from vyry.mail.store import Cursor
 from web.live.codec import CODECS, JSON, MSGPACK, Codec
 
 
@@ -56,5 +59,18 @@ def test_hostile_messagepack_is_refused(raw: bytes) -> None:
 
 
 def test_bytes_are_base64_in_one_form_and_bin_in_the_other() -> None:
-    assert JSON.encode_bytes(b"\x00\xff") == "AP8="
-    assert msgpack.unpackb(MSGPACK.encode({"head": MSGPACK.encode_bytes(b"\x00\xff")})) == {"head": b"\x00\xff"}
+    assert JSON.encode({"head": b"\x00\xff"}) == b'{"head":"AP8="}'
+    assert msgpack.unpackb(MSGPACK.encode({"head": b"\x00\xff"})) == {"head": b"\x00\xff"}
+
+
+@given(payload=PAYLOADS)
+def test_a_payload_is_written_with_the_bytes_of_two_other_encoders(payload: dict[str, Any]) -> None:
+    assert JSON.encode(payload) == orjson.dumps(payload)
+    assert MSGPACK.encode(payload) == msgpack.packb(payload)
+
+
+def test_domain_values_are_written_as_on_the_wire() -> None:
+    cursor, user = Cursor(3, b"\x00\xff"), uuid4()
+
+    assert orjson.loads(JSON.encode([cursor, user])) == [{"seq": 3, "head": "AP8="}, str(user)]
+    assert msgpack.unpackb(MSGPACK.encode([cursor, user])) == [{"seq": 3, "head": b"\x00\xff"}, str(user)]
