@@ -27,7 +27,7 @@ from scripts.mutations import MUTATIONS, Mutation
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 #: What the tests need.
-_COPIED_PATHS: Final = ("vyry", "web", "agents", "scripts", "tests", "docs", "setup.cfg")
+_COPIED_PATHS: Final = ("vyry", "web", "agents", "migrations", "scripts", "tests", "docs", "setup.cfg")
 _IGNORED: Final = shutil.ignore_patterns("node_modules", ".hypothesis", "__pycache__")
 _SECONDS: Final = 120
 #: Exit codes: pytest's own behind this number, so that a process that died otherwise proves nothing.

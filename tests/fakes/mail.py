@@ -272,14 +272,26 @@ class MemoryMailStore:
         self.state = MemoryMailboxes(clock, caps)
         self.upkeep: MailUpkeep = MemoryMailUpkeep(self.state)
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
         users = frozenset(user for user, epoch in guards.epochs.items() if self.state.epochs.get(user) != epoch)
         conversations = frozenset(
             each for each, version in guards.versions.items() if self.state.versions.get(each) != version
         )
         if users or conversations:
             return Outdated(users, conversations)
-        return [self._post(message) for message in messages]
+        idle = {
+            key for key, box in self.state.mailboxes.items() if key in readers and not (box.waiting or box.is_ended)
+        }
+        outcomes = [self._post(message) for message in messages]
+        numbered = {each.number: each for each in await self.deposit(idle)}
+        return [
+            each._replace(
+                deposited={i: numbered[n] for i, n in enumerate(each.numbers) if not each.is_repeat and n in numbered}
+            )
+            for each in outcomes
+        ]
 
     def _post(self, message: Message) -> PostOutcome:
         key = message.sender, message.message_id

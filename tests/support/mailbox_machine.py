@@ -4,7 +4,7 @@ At the end of each life the network heals: unheard posts are repeated, everythin
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Collection
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from hashlib import sha256
@@ -27,7 +27,7 @@ from tests.support.mail_store_harness import (
 from tests.support.mailbox_model import CAPS, ENTRIES, ModelReader, Send, audit, audit_capacity, audit_fan_out
 from tests.support.step_runner import StepRunner
 from vyry.errors import StaleHead
-from vyry.kernel.ids import UserId
+from vyry.kernel.ids import MailboxKey, UserId
 from vyry.mail.envelope import Envelope, Lane
 from vyry.mail.store import Acknowledgement, CollectRequest, Message, Outdated, Preconditions
 from vyry.storage.database import open_database
@@ -108,8 +108,8 @@ class MailboxMachine(RuleBasedStateMachine):
             lifetime=lifetime,
         )
 
-    async def send(self, sends: list[Send]) -> None:
-        outcomes = await self.harness.store.post([send.message for send in sends], Preconditions())
+    async def send(self, sends: list[Send], readers: Collection[MailboxKey] = ()) -> None:
+        outcomes = await self.harness.store.post([send.message for send in sends], Preconditions(), readers)
         assert not isinstance(outcomes, Outdated)
         for send, outcome in zip(sends, outcomes, strict=True):
             send.record_outcome(outcome, self.next_tick())
@@ -122,6 +122,11 @@ class MailboxMachine(RuleBasedStateMachine):
     @rule(written=message_lists)
     def post(self, written: list[tuple[set[int], int, Lane, timedelta]]) -> None:
         self.run_async(self.send(self.begin(written)))
+
+    @rule(written=message_lists, near=mailbox_index_sets)
+    def post_with_readers(self, written: list[tuple[set[int], int, Lane, timedelta]], near: set[int]) -> None:
+        """The node has the sockets of some of the devices."""
+        self.run_async(self.send(self.begin(written), [self.devices[n].key for n in near]))
 
     @rule(written=message_lists)
     def post_without_answer(self, written: list[tuple[set[int], int, Lane, timedelta]]) -> None:
@@ -214,7 +219,7 @@ class MailboxMachine(RuleBasedStateMachine):
         async def main() -> None:
             entries, *_ = await asyncio.gather(
                 store.collect([CollectRequest(device.key, after, 100, 10_000)]),
-                self.send(self.begin(written)),
+                self.send(self.begin(written), keys),
                 store.deposit(keys),
                 store.deposit(keys[::-1]),
             )

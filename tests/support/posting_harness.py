@@ -31,6 +31,9 @@ class RecordingRouter:
         self.added.append(mailboxes)
         return True
 
+    def add_deposited(self, mailboxes: Any) -> None:
+        self.added.append(mailboxes)
+
 
 class PostingHarness(MemoryConversations):
     """The accounts, their device lists and their conversations, and what guards posts in the store."""

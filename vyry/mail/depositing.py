@@ -36,6 +36,8 @@ class Depositor:
         self._notifier = notifier
         self._sockets = sockets
         self._dirty: dict[MailboxKey, None] = {}
+        #: Mailboxes with entries that posts of this node deposited, and without a reader here.
+        self._elsewhere: set[MailboxKey] = set()
         self._wake = asyncio.Event()
         self._poisoned: dict[MailboxKey, float] = {}
         self._flush_waiters: dict[MailboxKey, asyncio.Event] = {}
@@ -48,6 +50,11 @@ class Depositor:
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
         """These mailboxes may have undeposited envelopes. Cheap, and safe to repeat."""
         self._dirty.update(dict.fromkeys(mailboxes))
+        self._wake.set()
+
+    def add_deposited(self, mailboxes: Iterable[MailboxKey]) -> None:
+        """Notify the nodes of these mailboxes: a post has deposited there, and their readers have left this node."""
+        self._elsewhere.update(mailboxes)
         self._wake.set()
 
     @property
@@ -68,6 +75,9 @@ class Depositor:
         failures = 0
         while True:
             await self._wake.wait()
+            elsewhere, self._elsewhere = self._elsewhere, set()
+            if elsewhere:
+                await self._notifier.notify(elsewhere)
             batch = self._pop_batch()
             try:
                 await self._deposit_once(batch)

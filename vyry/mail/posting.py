@@ -29,9 +29,9 @@ from vyry.mail.envelope import Lane
 from vyry.mail.full_mailbox_policy import FullMailboxPolicy
 from vyry.mail.receipts import ReceiptStore, Writer, WriterLog
 from vyry.mail.routing import Router
-from vyry.mail.store import MailStore, Message, Outdated, PostOutcome, Preconditions
+from vyry.mail.store import Deposited, MailStore, Message, Outdated, PostOutcome, Preconditions
 from vyry.telemetry import log, record
-from vyry.tracing import trace_post
+from vyry.tracing import trace_post, trace_step
 
 
 #: The most posts of one transaction, and the most copies.
@@ -234,7 +234,9 @@ class Posting:
                 continue
             # A post becomes durable here: the store commits the whole batch in one transaction.
             # Nothing before this line is stored, and no callback says `accepted` before it.
-            stored = await self._store.post(batch.messages, state.guards) if batch.posts else []
+            # Mailboxes with a reader on this node are deposited by the same commit.
+            readers = self._router.readers
+            stored = await self._store.post(batch.messages, state.guards, readers) if batch.posts else []
             if not isinstance(stored, Outdated):
                 await self._refuse(batch.refused)
                 await self._record_writers(_new_writers(batch, stored, state))
@@ -299,7 +301,7 @@ class Posting:
             post.callback(refusal if known is None else await self._outcome(post, known))
 
     async def _answer(self, batch: _Batch, stored: Sequence[PostOutcome]) -> None:
-        routed: list[tuple[MailboxKey, int, bytes]] = []
+        added: list[tuple[Message, PostOutcome]] = []
         for post, message, outcome in zip(batch.posts, batch.messages, stored, strict=True):
             post.callback(await self._outcome(post, outcome))
             if not outcome.is_repeat:
@@ -307,11 +309,24 @@ class Posting:
                 if _is_by_person(post, message):
                     self._touched.add(ConversationId(post.checked.draft.conversation_id))
                 trace_post((copy.mailbox for copy in message.copies), self._began)
-                routed += [
-                    (copy.mailbox, number, message.contents[copy.content].packed)
-                    for copy, number in zip(message.copies, outcome.numbers, strict=True)
-                    if number is not None
-                ]
+                added.append((message, outcome))
+        self._pass_on(added)
+
+    def _pass_on(self, added: list[tuple[Message, PostOutcome]]) -> None:
+        """Deliver what these posts deposited, and route the rest."""
+        routed: list[tuple[MailboxKey, int, bytes]] = []
+        deposited: list[tuple[Deposited, bytes]] = []
+        for message, outcome in added:
+            for i, (copy, number) in enumerate(zip(message.copies, outcome.numbers, strict=True)):
+                packed = message.contents[copy.content].packed
+                if (row := outcome.deposited.get(i)) is not None:
+                    deposited.append((row, packed))
+                elif number is not None:
+                    routed.append((copy.mailbox, number, packed))
+        if deposited:
+            record("deposit", len(deposited), time.perf_counter() - self._began)
+            trace_step("deposit", (row.mailbox for row, _ in deposited), self._began)
+            self._router.deliver(deposited)
         if routed:
             self._router.route(routed)
 

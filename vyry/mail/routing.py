@@ -210,6 +210,14 @@ class DepositQueue(Protocol):
         ...
 
 
+class DepositQueueOfNode(DepositQueue, Protocol):
+    """The depositor of a node that deposits with its posts."""
+
+    def add_deposited(self, mailboxes: Iterable[MailboxKey]) -> None:
+        """These mailboxes have new entries, and their readers, if any, are on other nodes."""
+        ...
+
+
 class Router:
     """Route: a mailbox with a reader on this node goes to its depositor, every other one into a work record.
 
@@ -220,7 +228,7 @@ class Router:
         self,
         work_topic: WorkTopic,
         *,
-        depositor: DepositQueue,
+        depositor: DepositQueueOfNode,
         sockets: NodeSockets,
         workers: WorkerLiveness | None = None,
     ) -> None:
@@ -228,6 +236,19 @@ class Router:
         self._depositor = depositor
         self._sockets = sockets
         self._workers = workers or WorkerInProcess()
+
+    @property
+    def readers(self) -> Collection[MailboxKey]:
+        """See LocalSockets: the mailboxes that a post of this node deposits itself."""
+        return self._sockets.current.readers
+
+    def deliver(self, copies: Sequence[tuple[Deposited, bytes]]) -> None:
+        """Pass on what a post of this node deposited, given as (entry, packed). Never blocks, never raises."""
+        local_sockets = self._sockets.current
+        for row, packed in copies:
+            local_sockets.cache_envelope(row.number, packed)
+        if elsewhere := local_sockets.on_deposited([row for row, _ in copies]):
+            self._depositor.add_deposited(elsewhere)
 
     def route(self, copies: Iterable[tuple[MailboxKey, int, bytes]]) -> None:
         """Route stored envelopes, given as (mailbox, number, packed). Never blocks, never raises."""

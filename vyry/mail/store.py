@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
@@ -100,16 +101,6 @@ class Outdated:
     conversations: frozenset[ConversationId]
 
 
-class PostOutcome(NamedTuple):
-    """The outcome of one message, as stored with it. `numbers[i]` is the envelope of copy i, None where its mailbox was full."""
-
-    fingerprint: bytes
-    accepted_at: datetime
-    mailboxes: Sequence[MailboxKey]
-    numbers: Sequence[int | None]
-    is_repeat: bool
-
-
 class Deposited(NamedTuple):
     """One envelope that just got its seq. `number` is its row key."""
 
@@ -118,6 +109,18 @@ class Deposited(NamedTuple):
     head: bytes
     number: int
     loss_reason: LossReason | None
+
+
+class PostOutcome(NamedTuple):
+    """The outcome of one message, as stored with it. `numbers[i]` is the envelope of copy i, None where its mailbox was full."""
+
+    fingerprint: bytes
+    accepted_at: datetime
+    mailboxes: Sequence[MailboxKey]
+    numbers: Sequence[int | None]
+    is_repeat: bool
+    #: The copies that this post deposited, by their index; the others wait for `MailStore.deposit`.
+    deposited: Mapping[int, Deposited] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +239,13 @@ class MailStore(Protocol):
     #: The methods of this store off the hot path.
     upkeep: "MailUpkeep"
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
         """Store all new messages of the batch in one transaction, in the order given; answer known (sender, message_id) with their stored outcome.
 
-        Envelopes are stored without a seq. Envelope numbers rise with arrival: a post that starts after another one was answered gets the higher numbers,
+        The envelopes of mailboxes in `readers` are deposited in the same transaction, exactly as `deposit` does it, unless the mailbox is locked, has ended,
+        or has undeposited envelopes: these come first. All other envelopes are stored without a seq. Envelope numbers rise with arrival: a post that starts after another one was answered gets the higher numbers,
         on any node. A copy is skipped when its mailbox has no capacity (vyry/mail/capacity.py) or has ended.
         When every copy of a message is skipped, it is not stored and its key stays free; its outcome has no numbers.
         Of two messages with one key in the batch, the later is a repeat of the earlier.

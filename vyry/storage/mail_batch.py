@@ -7,7 +7,7 @@ from uuid import UUID
 from vyry.kernel.ids import MailboxKey, MessageId
 from vyry.mail.capacity import CapacityRequest, LaneCapacity
 from vyry.mail.envelope import Lane
-from vyry.mail.store import Copy, MailboxCaps, Message, PostOutcome
+from vyry.mail.store import Copy, Deposited, MailboxCaps, Message, PostOutcome
 
 
 Key = tuple[MailboxKey, MessageId]
@@ -16,7 +16,8 @@ Key = tuple[MailboxKey, MessageId]
 class PostBatch:
     """The distinct messages of a batch, in order. Copies for full mailboxes can be removed; a message without copies is withheld."""
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[Message], readers: Collection[MailboxKey] = ()) -> None:
+        self._readers = readers
         self.messages = list({(m.sender, m.message_id): m for m in reversed(messages)}.values())[::-1]
         self.rejected: list[Message] = []
         self._dropped: dict[Key, frozenset[int]] = {}
@@ -105,6 +106,12 @@ class PostBatch:
             [m.conversation_id for m in messages],
         ]
 
+    def near_columns(self) -> tuple[list[MailboxKey], list[int]]:
+        """The mailboxes of the batch that have a reader, sorted, and for each copy the place of its mailbox among them, from 1 (0: no reader)."""
+        found = sorted({copy.mailbox for m in self.messages for copy in m.copies if copy.mailbox in self._readers})
+        places = {mailbox: place for place, mailbox in enumerate(found, 1)}
+        return found, [places.get(copy.mailbox, 0) for m in self.messages for copy in m.copies] if found else []
+
     def _share_column(self) -> list[UUID | None]:
         return [self._shares.get((m.sender, m.message_id, copy.mailbox)) for m in self.messages for copy in m.copies]
 
@@ -130,8 +137,10 @@ class PostBatch:
             content_index = 0 if i in dropped else content_indexes[copy.content]
             copies.append((n, copy.mailbox, content_index, content.digest, content.size))
 
-    def new_outcomes(self, numbers: Sequence[int], is_fresh: Sequence[bool]) -> dict[Key, PostOutcome]:
-        """The outcomes of the messages that this call stored."""
+    def new_outcomes(
+        self, numbers: Sequence[int], is_fresh: Sequence[bool], deposited: Mapping[int, Deposited]
+    ) -> dict[Key, PostOutcome]:
+        """The outcomes of the messages that this call stored; `deposited` by the number of the envelope."""
         found: dict[Key, PostOutcome] = {}
         at = 0
         for message, is_ours in zip(self.messages, is_fresh, strict=True):
@@ -139,7 +148,12 @@ class PostBatch:
             if is_ours:
                 boxes = [copy.mailbox for copy in message.copies]
                 found[message.sender, message.message_id] = PostOutcome(
-                    message.fingerprint, message.accepted_at, boxes, [n or None for n in drawn], is_repeat=False
+                    message.fingerprint,
+                    message.accepted_at,
+                    boxes,
+                    [n or None for n in drawn],
+                    is_repeat=False,
+                    deposited={i: deposited[n] for i, n in enumerate(drawn) if n in deposited} if deposited else {},
                 )
         return found
 
@@ -154,9 +168,7 @@ def merge_outcomes(
         key = message.sender, message.message_id
         outcome = stored.get(key) or known.get(key) or _rejected_outcome(message)
         if key in answered and not outcome.is_repeat and any(outcome.numbers):
-            outcome = PostOutcome(
-                outcome.fingerprint, outcome.accepted_at, outcome.mailboxes, outcome.numbers, is_repeat=True
-            )
+            outcome = outcome._replace(is_repeat=True, deposited={})
         answered.add(key)
         found.append(outcome)
     return found

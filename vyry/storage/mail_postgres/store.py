@@ -70,8 +70,10 @@ class PostgresMailStore:
         # Expired mail is lost for good, so a clock in doubt must not decide it.
         return self._clock.confirmed_now() if self._clock else None
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        batch = PostBatch(messages)
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        batch = PostBatch(messages, readers)
         row = await self._post(batch, guards, self._caps)
         if row["tight"] and not (row["stale_users"] or row["stale_conversations"]):
             batch.drop_overflow(await self._load_capacities(batch.capacity_requests(row["tight"])), self._caps)
@@ -81,7 +83,7 @@ class PostgresMailStore:
         fresh = row["fresh"] or [True] * len(batch.messages)
         others = [m for m, is_fresh in zip(batch.messages, fresh, strict=True) if not is_fresh] + batch.rejected
         before = await load_outcomes(self._connections["post"], [(m.sender, m.message_id) for m in others])
-        return merge_outcomes(messages, batch.new_outcomes(row["numbers"] or [], fresh), before)
+        return merge_outcomes(messages, batch.new_outcomes(row["numbers"] or [], fresh, _deposited(batch, row)), before)
 
     async def _post(self, batch: PostBatch, guards: Preconditions, caps: MailboxCaps | None) -> asyncpg.Record:
         users, conversations = guards.epochs, guards.versions
@@ -100,6 +102,9 @@ class PostgresMailStore:
                 else (0, 0, 0, 0)
             ),
             *batch.columns(),
+            *batch.near_columns(),
+            *(bound for lane in Lane for bound in self._caps.for_lane(lane)),
+            self._confirmed_now(),
         )
         return row
 
@@ -193,3 +198,16 @@ class PostgresMailStore:
             self._confirmed_now(),
         )
         return bool(rows[0][0])
+
+
+def _deposited(batch: PostBatch, row: asyncpg.Record) -> dict[int, Deposited]:
+    """What mail_post deposited, by the number of the envelope."""
+    if not row["seqs"]:
+        return {}
+    boxes = (copy.mailbox for message in batch.messages for copy in message.copies)
+    columns = boxes, row["seqs"], row["heads"], row["numbers"], row["losses"]
+    return {
+        number: Deposited(box, seq, head, number, LossReason(loss) if loss else None)
+        for box, seq, head, number, loss in zip(*columns, strict=True)
+        if seq is not None
+    }

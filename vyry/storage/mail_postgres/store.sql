@@ -22,7 +22,7 @@ LEFT JOIN mailbox_share s ON s.mailbox = k.box AND s.share = w.share AND s.lane 
 -- name: post
 SELECT * FROM mail_post(
   $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-  $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)
+  $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)
 
 -- name: select_states
 SELECT id, mailbox_id, seq, head, acknowledged_seq, acknowledged_head, connection, is_ended

@@ -46,20 +46,21 @@ class _MailboxCounters:
 
 
 @dataclass(slots=True)
-class _DepositRows:
-    """The rows that one deposit writes."""
+class DepositRows:
+    """The rows that one deposit writes; `boxes` are all its mailboxes."""
 
     now: int
     caps: MailboxCaps
+    boxes: dict[MailboxKey, _MailboxCounters]
     deposited: list[Deposited] = field(default_factory=list)
     expired: list[RemovedEnvelope] = field(default_factory=list)
     dropped: list[RemovedEnvelope] = field(default_factory=list)
     discarded: list[RemovedEnvelope] = field(default_factory=list)
     admitted: list[RemovedEnvelope] = field(default_factory=list)
 
-    def add(self, box: _MailboxCounters, envelope: RemovedEnvelope, digest: bytes, expires_at: int) -> None:
-        """Assign the next sequence number of this mailbox to an envelope or its loss."""
-        loss = None
+    def add(self, envelope: RemovedEnvelope, digest: bytes, expires_at: int) -> None:
+        """Assign the next sequence number of its mailbox to an envelope or its loss."""
+        box, loss = self.boxes[envelope.mailbox], None
         if box.is_ended:
             self.discarded.append(envelope)
             return
@@ -85,24 +86,37 @@ def deposit(
     rows = connection.execute(_SQL["select_unnumbered"], [keys]).fetchall()
     if not rows:
         return []
-    boxes = {
-        key: _MailboxCounters(key, seq, head, counts[0::2], counts[1::2], bool(is_ended))
-        for key, seq, head, *counts, is_ended in connection.execute(_SQL["select_mailboxes"], [keys])
-    }
-    numbering = _DepositRows(now, caps)
+    numbering = DepositRows(now, caps, _load_counters(connection, "select_mailboxes", mailboxes))
     for *columns, digest, expires_at in rows:
-        envelope = RemovedEnvelope(*columns)
-        numbering.add(boxes[envelope.mailbox], envelope, digest, expires_at)
-    _write(connection, numbering, boxes)
+        numbering.add(RemovedEnvelope(*columns), digest, expires_at)
+    connection.executemany(
+        _SQL["number_envelope"],
+        [(each.seq, each.head, each.loss_reason, each.number) for each in numbering.deposited],
+    )
+    write_counters(connection, numbering)
     return numbering.deposited
 
 
-def _write(connection: sqlite3.Connection, numbering: _DepositRows, boxes: dict[MailboxKey, _MailboxCounters]) -> None:
+def start_deposit(
+    connection: sqlite3.Connection, mailboxes: Collection[MailboxKey], caps: MailboxCaps, now: int
+) -> DepositRows:
+    """A deposit of envelopes that are not stored yet: of the mailboxes that have not ended and have no undeposited envelopes."""
+    return DepositRows(now, caps, _load_counters(connection, "select_idle_mailboxes", mailboxes) if mailboxes else {})
+
+
+def _load_counters(
+    connection: sqlite3.Connection, name: str, mailboxes: Collection[MailboxKey]
+) -> dict[MailboxKey, _MailboxCounters]:
+    return {
+        key: _MailboxCounters(key, seq, head, counts[0::2], counts[1::2], bool(is_ended))
+        for key, seq, head, *counts, is_ended in connection.execute(_SQL[name], [json_list(mailboxes)])
+    }
+
+
+def write_counters(connection: sqlite3.Connection, numbering: DepositRows) -> None:
+    """Store what a deposit changes besides its envelopes, which are stored: a trigger of the mailboxes reads them."""
     done = numbering.deposited
-    connection.executemany(
-        _SQL["number_envelope"], [(each.seq, each.head, each.loss_reason, each.number) for each in done]
-    )
-    changed = [boxes[mailbox] for mailbox in dict.fromkeys(each.mailbox for each in done)]
+    changed = [numbering.boxes[mailbox] for mailbox in dict.fromkeys(each.mailbox for each in done)]
     connection.executemany(
         _SQL["update_mailbox"],
         [

@@ -6,6 +6,12 @@ WHERE mailbox IN (SELECT value FROM json_each(?)) AND seq IS NULL ORDER BY mailb
 SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes, is_ended FROM mailbox
 WHERE id IN (SELECT value FROM json_each(?))
 
+-- name: select_idle_mailboxes
+-- Those whose next entry is the next envelope that is accepted.
+SELECT id, seq, head, mail_entries, mail_bytes, control_entries, control_bytes, notice_entries, notice_bytes, is_ended FROM mailbox
+WHERE id IN (SELECT value FROM json_each(?)) AND NOT is_ended
+  AND NOT EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq IS NULL)
+
 -- name: number_envelope
 UPDATE envelope SET seq = ?, head = ?, loss = ? WHERE id = ?
 

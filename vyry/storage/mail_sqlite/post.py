@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
@@ -15,7 +15,8 @@ from vyry.kernel.time import from_milliseconds, to_milliseconds
 from vyry.mail.capacity import STRANGERS_OWNER, CapacityRequest, LaneCapacity, Usage
 from vyry.mail.store import MailboxCaps, Message, Outdated, PostOutcome, Preconditions
 from vyry.storage.mail_batch import Key, PostBatch
-from vyry.storage.mail_sqlite.rows import json_list, pack_numbers, unpack_numbers
+from vyry.storage.mail_sqlite.deposit import start_deposit, write_counters
+from vyry.storage.mail_sqlite.rows import RemovedEnvelope, json_list, pack_numbers, unpack_numbers
 from vyry.storage.statements import load_statements
 
 
@@ -23,14 +24,27 @@ _SQL: Final = load_statements("mail_sqlite/post.sql")
 #: Every SQLite accepts so many in one statement.
 _KEYS_AT_ONCE: Final = 400
 
+#: An envelope with its digest, its expiry, and when it was accepted and whether it is urgent.
+_EnvelopeRow = tuple[RemovedEnvelope, bytes, int, tuple[int, bool]]
+_UNDEPOSITED: Final = (None, None, None)
+
 #: An unknown or ended mailbox has no capacity.
 Capacities = dict[CapacityRequest, LaneCapacity]
 
 
-def post(
-    connection: sqlite3.Connection, messages: Sequence[Message], guards: Preconditions, caps: MailboxCaps
-) -> list[PostOutcome] | Outdated:
+@dataclass(frozen=True, slots=True)
+class PostRequest:
+    """The parameters of MailStore.post, and the time."""
+
+    messages: Sequence[Message]
+    guards: Preconditions
+    readers: Collection[MailboxKey]
+    now: int
+
+
+def post(connection: sqlite3.Connection, request: PostRequest, caps: MailboxCaps) -> list[PostOutcome] | Outdated:
     """See MailStore.post; runs in a write transaction."""
+    messages, guards = request.messages, request.guards
     outdated = _find_outdated(connection, guards)
     if outdated.users or outdated.conversations:
         return outdated
@@ -45,8 +59,44 @@ def post(
     ]
     connection.executemany(_SQL["insert_message"], batch.messages)
     connection.executemany(_SQL["insert_content"], batch.contents)
-    connection.executemany(_SQL["insert_envelope"], batch.envelopes)
-    return outcomes
+    return _store_envelopes(connection, batch, request, outcomes)
+
+
+def _store_envelopes(
+    connection: sqlite3.Connection, batch: "_PostRows", request: PostRequest, outcomes: list[PostOutcome]
+) -> list[PostOutcome]:
+    """Store the envelopes, those of readers deposited; the outcomes name these."""
+    near = {envelope.mailbox for envelope, *_ in batch.envelopes if envelope.mailbox in request.readers}
+    deposit = start_deposit(connection, near, batch.caps, request.now)
+    for envelope, digest, expires_at, _ in batch.envelopes:
+        if envelope.mailbox in deposit.boxes:
+            deposit.add(envelope, digest, expires_at)
+    done = {each.number: each for each in deposit.deposited}
+    connection.executemany(
+        _SQL["insert_envelope"],
+        [
+            (
+                *_columns(row),
+                *((given.seq, given.head, given.loss_reason) if (given := done.get(row[0].number)) else _UNDEPOSITED),
+            )
+            for row in batch.envelopes
+        ],
+    )
+    if not done:
+        return outcomes
+    write_counters(connection, deposit)
+    return [
+        each
+        if each.is_repeat
+        else each._replace(deposited={i: done[number] for i, number in enumerate(each.numbers) if number in done})
+        for each in outcomes
+    ]
+
+
+def _columns(row: "_EnvelopeRow") -> tuple[object, ...]:
+    envelope, digest, expires_at, (accepted_at, is_urgent) = row
+    place = envelope.number, envelope.mailbox, envelope.content
+    return (*place, digest, envelope.size, envelope.share, envelope.lane, expires_at, accepted_at, is_urgent)
 
 
 def _find_outdated(connection: sqlite3.Connection, guards: Preconditions) -> Outdated:
@@ -114,7 +164,7 @@ class _PostRows:
     caps: MailboxCaps
     messages: list[tuple[object, ...]] = field(default_factory=list)
     contents: list[tuple[int, int, bytes]] = field(default_factory=list)
-    envelopes: list[tuple[object, ...]] = field(default_factory=list)
+    envelopes: list[_EnvelopeRow] = field(default_factory=list)
     _outcomes: dict[Key, PostOutcome] = field(default_factory=dict)
 
     def find_repeat(self, message: Message) -> PostOutcome | None:
@@ -148,7 +198,7 @@ class _PostRows:
         numbers: list[int | None] = []
         first_of: dict[int, int] = {}
         copies: Counter[int] = Counter()
-        facts = int(message.lane), to_milliseconds(message.expires_at), accepted_at, message.is_urgent
+        lane, expires_at = int(message.lane), to_milliseconds(message.expires_at)
         for copy in message.copies:
             content, limit = message.contents[copy.content], self.caps.for_lane(message.lane)
             capacity = self.capacities.get(message.capacity_request(copy))
@@ -159,8 +209,9 @@ class _PostRows:
             self.last_number = number = self.last_number + 1
             first = first_of.setdefault(copy.content, number)
             copies[copy.content] += 1
-            owner = share and str(share)
-            self.envelopes.append((number, copy.mailbox, first, content.digest, content.size, owner, *facts))
+            owner = None if share is None else str(share)
+            envelope = RemovedEnvelope(number, copy.mailbox, first, lane, content.size, owner)
+            self.envelopes.append((envelope, content.digest, expires_at, (accepted_at, message.is_urgent)))
             numbers.append(number)
         self.contents += [(first, copies[at], message.contents[at].packed) for at, first in first_of.items()]
         return numbers

@@ -44,5 +44,5 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, (SELECT coalesce(max(ordinal), 0) + 1 FROM m
 INSERT INTO content (id, copies, packed) VALUES (?, ?, ?)
 
 -- name: insert_envelope
-INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO envelope (id, mailbox, content, digest, size, share, lane, expires_at, accepted_at, is_urgent, seq, head, loss)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)

@@ -32,7 +32,7 @@ from vyry.mail.store import (
     resume_refusal,
 )
 from vyry.storage.mail_sqlite.deposit import acknowledge, deposit
-from vyry.storage.mail_sqlite.post import post
+from vyry.storage.mail_sqlite.post import PostRequest, post
 from vyry.storage.mail_sqlite.rows import RemovedEnvelope, json_list, mark_lost
 from vyry.storage.mail_sqlite.thread import SqliteThread, open_thread
 from vyry.storage.mail_sqlite.upkeep import (
@@ -66,8 +66,13 @@ class SqliteMailStore:
         self._caps = caps
         self.upkeep: MailUpkeep = SqliteMailUpkeep(writer, reader, clock)
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        return await self._writer.run(lambda connection: post(connection, messages, guards, self._caps))
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        # The writer thread does not read what the event loop changes.
+        near = {copy.mailbox for message in messages for copy in message.copies if copy.mailbox in readers}
+        request = PostRequest(messages, guards, near, self._now())
+        return await self._writer.run(lambda connection: post(connection, request, self._caps))
 
     async def deposit(self, mailboxes: Collection[MailboxKey]) -> list[Deposited]:
         now = self._now()

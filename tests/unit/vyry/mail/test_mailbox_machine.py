@@ -69,8 +69,10 @@ class DropsWhatIsDepositedInACrowd(MemoryMailStore):
 
 
 class LosesTheLastOfAFanOut(MemoryMailStore):
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        outcomes = await super().post(messages, guards)
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        outcomes = await super().post(messages, guards, readers)
         for stored in [] if isinstance(outcomes, Outdated) else outcomes:
             if len(stored.numbers) > 2:
                 box = self.state.mailboxes[stored.mailboxes[-1]]
@@ -79,18 +81,22 @@ class LosesTheLastOfAFanOut(MemoryMailStore):
 
 
 class IgnoresGuards(MemoryMailStore):
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        outcome = await super().post(messages, guards)
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        outcome = await super().post(messages, guards, readers)
         if isinstance(outcome, Outdated):
             await super().post(messages, Preconditions())
         return outcome
 
 
 class ForgetsPosts(MemoryMailStore):
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
         if len(self.state.messages) > 3:
             self.state.messages.clear()
-        return await super().post(messages, guards)
+        return await super().post(messages, guards, readers)
 
 
 class TakesAnyPoint(MemoryMailStore):
@@ -149,8 +155,10 @@ class DropsWithoutNeed(MemoryMailStore):
 class KeepsNoRoomForNotices(MemoryMailStore):
     """As it was: what the node says shares the lane of receipts and sync."""
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        return await super().post([as_control(message) for message in messages], guards)
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        return await super().post([as_control(message) for message in messages], guards, readers)
 
 
 def as_control(message: Message) -> Message:
@@ -160,13 +168,17 @@ def as_control(message: Message) -> Message:
 class SharesNothing(MemoryMailStore):
     """As it was: whoever comes first takes all."""
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        return await super().post([message._replace(quota_owner=None) for message in messages], guards)
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        return await super().post([message._replace(quota_owner=None) for message in messages], guards, readers)
 
 
 class TakesStrangersForFriends(MemoryMailStore):
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
-        return await super().post([message._replace(is_from_acquaintance=True) for message in messages], guards)
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
+        return await super().post([message._replace(is_from_acquaintance=True) for message in messages], guards, readers)
 
 
 class ForgetsWhatItCounted(MemoryMailStore):

@@ -1,7 +1,7 @@
 """Posting: batches in order, answers after the commit, repeats answered alike, and nobody harmed by his neighbour's post."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.posting_harness import PostingHarness, make_draft, open_posting
 from vyry.errors import IdempotencyMismatch, MailboxFull, NotAMember, NotFound, StaleDevices, Unavailable, VyryError
-from vyry.kernel.ids import ConversationId, UserId
+from vyry.kernel.ids import ConversationId, MailboxKey, UserId
 from vyry.mail import posting
 from vyry.mail.draft import Draft
 from vyry.mail.envelope import Envelope
@@ -34,7 +34,9 @@ class GatedStore:
     def upkeep(self) -> MailUpkeep:
         return self.directory.store.upkeep
 
-    async def post(self, messages: Sequence[Message], guards: Preconditions) -> list[PostOutcome] | Outdated:
+    async def post(
+        self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
+    ) -> list[PostOutcome] | Outdated:
         self.batches.append(len(messages))
         self.arrived.set()
         await self.open.wait()
@@ -44,7 +46,7 @@ class GatedStore:
             raise RuntimeError("poison")
         if self.outdated:
             return self.outdated.pop()
-        stored = await self.directory.store.post(messages, guards)
+        stored = await self.directory.store.post(messages, guards, readers)
         if self.is_away == "after":
             raise Unavailable
         return stored

@@ -13,6 +13,7 @@ class RecordingNode(NoSockets):
         self.readers = [MailboxKey(each) for each in held]
         self.added: list[int] = []
         self.fed: list[int] = []
+        self.notified: list[int] = []
         self.expected: dict[int, bytes] = {}
 
     def cache_envelope(self, number: int, packed: bytes) -> None:
@@ -35,6 +36,9 @@ class LostWorkers:
 class RecordingDepositor(RecordingNode):
     def add(self, mailboxes: Iterable[MailboxKey]) -> None:
         self.fed += mailboxes
+
+    def add_deposited(self, mailboxes: Iterable[MailboxKey]) -> None:
+        self.notified += mailboxes
 
 
 COPIES = [(MailboxKey(box), 100 + box, b"%d" % box) for box in (1, 2, 3)]
