@@ -22,7 +22,8 @@ from typing import Final
 
 import pytest
 
-from scripts.mutations import MUTATIONS, Mutation
+from scripts.mutation import Mutation
+from scripts.mutations import MUTATIONS
 
 
 ROOT: Final = Path(__file__).resolve().parents[1]

@@ -1,18 +1,9 @@
 """Mistakes that somebody could make in the client and its protocol, each with the test that must notice it (`python -m scripts.mutation_test`)."""
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """One small change of the code. `before` stands once in the file, and `after` is written in its place; `test` is a pytest node id: a test with several cases notices it in one of them."""
-
-    name: str
-    file: str
-    before: str
-    after: str
-    test: str
+from scripts.mutation import Mutation
+from scripts.mutations_hot_path import FRAME_MUTATIONS, NUMBERED_POST_MUTATIONS
 
 
 _IDENTITIES: Final = "tests/unit/vyry/client/test_identities.py"
@@ -363,36 +354,7 @@ _CLOCK_MUTATIONS: Final = (
     ),
 )
 
-_FAST_FRAMES: Final = "tests/unit/web/wire/test_fast_frames.py"
-_FRAME_MUTATIONS: Final = (
-    Mutation(
-        "the fast path reads a repeated JSON name",
-        "web/wire/fast_frames.py",
-        'return len(_json_encode(value)) == len(raw) - raw.count(b" ") + spaces',
-        "return True",
-        f"{_FAST_FRAMES}::test_json_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
-    ),
-    Mutation(
-        "the fast path reads a repeated MessagePack name",
-        "web/wire/fast_frames.py",
-        "if len(_msgpack_encode(frame)) != len(raw):",
-        "if False:",
-        f"{_FAST_FRAMES}::test_messagepack_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
-    ),
-    Mutation(
-        "base64 with padding bits is read",
-        "web/wire/shapes.py",
-        "if text[-4:] != to_base64(octets[-(len(octets) % 3 or 3) :]):",
-        "if False:",
-        f"{_FAST_FRAMES}::test_json_that_could_be_read_in_two_ways_is_left_to_the_strict_path",
-    ),
-)
-
-_NUMBERED: Final = "tests/contracts/test_mail_store_numbered_posts.py"
-_MAIL_POST: Final = "migrations/0004_postgres_mail_post.sql"
-_RACE: Final = f"{_NUMBERED}::test_posters_depositors_and_readers_on_two_nodes_leave_every_mailbox_whole"
-#: These tests need TEST_DATABASE_URL (`scripts.with_services`).
-_NUMBERED_POST_MUTATIONS: Final = (
+MUTATIONS: Final = (
     Mutation(
         "a post numbers without the lock",
         _MAIL_POST,
@@ -438,12 +400,12 @@ _NUMBERED_POST_MUTATIONS: Final = (
 )
 
 MUTATIONS: Final = (
-    *_NUMBERED_POST_MUTATIONS,
+    *NUMBERED_POST_MUTATIONS,
     *_SESSION_MUTATIONS,
     *_KEY_MUTATIONS,
     *_DEVICE_LIST_MUTATIONS,
     *_CONVERSATION_MUTATIONS,
     *_STORE_MUTATIONS,
     *_CLOCK_MUTATIONS,
-    *_FRAME_MUTATIONS,
+    *FRAME_MUTATIONS,
 )

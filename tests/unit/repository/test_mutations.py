@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.mutation import Mutation
 from scripts.mutation_test import ROOT, apply_mutation, main
-from scripts.mutations import MUTATIONS, Mutation
+from scripts.mutations import MUTATIONS
 
 
 @pytest.mark.parametrize("mistake", MUTATIONS, ids=lambda each: each.name)

@@ -178,7 +178,9 @@ class TakesStrangersForFriends(MemoryMailStore):
     async def post(
         self, messages: Sequence[Message], guards: Preconditions, readers: Collection[MailboxKey] = ()
     ) -> list[PostOutcome] | Outdated:
-        return await super().post([message._replace(is_from_acquaintance=True) for message in messages], guards, readers)
+        return await super().post(
+            [message._replace(is_from_acquaintance=True) for message in messages], guards, readers
+        )
 
 
 class ForgetsWhatItCounted(MemoryMailStore):
