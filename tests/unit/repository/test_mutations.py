@@ -14,7 +14,9 @@ from scripts.mutations import MUTATIONS
 def test_a_mistake_stands_for_one_place_in_the_code_and_for_a_test(mistake: Mutation) -> None:
     path, _, name = mistake.test.partition("::")
 
-    ast.parse(apply_mutation((ROOT / mistake.file).read_text(encoding="utf-8"), mistake))
+    changed = apply_mutation((ROOT / mistake.file).read_text(encoding="utf-8"), mistake)
+    if mistake.file.endswith(".py"):
+        ast.parse(changed)
     assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
