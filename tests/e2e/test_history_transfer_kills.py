@@ -23,8 +23,8 @@ from vyry.client.store.store import Store
 
 
 pytestmark = pytest.mark.timeout(580)
-KILLS = 8
-MESSAGES = 1_500
+KILLS = 20
+MESSAGES = 4_000
 COMMAND = (sys.executable, "-m", "vyry.cli.main", "client", "devices", "history")
 
 
@@ -95,7 +95,7 @@ class Killer:
         """Until the transfer is complete or everything was killed often enough; another account writes meanwhile."""
         while self.kills < KILLS and await is_pending(self.node, *self.profiles):
             await write(f"live {self.kills}")
-            codes = await run_until(self.node, self.chances.uniform(0.3, 4.0), *self.profiles)
+            codes = await run_until(self.node, self.chances.uniform(0.3, 1.6), *self.profiles)
             self.kills += codes.count(None)
             if self.chances.random() < 0.3:
                 await asyncio.to_thread(self.node.kill)
