@@ -163,8 +163,13 @@ async def test_commands_that_are_killed_lose_and_double_nothing(all_in_one: AllI
     with Profile(profiles / "new", "").open_store() as store:
         found = shown(store, chat)
     assert found[: len(before)] == before
-    live = [each[0] for each in found[len(before) :] if isinstance(each, tuple)]
-    assert [each.text for each in live if isinstance(each, Message)] == [f"live {number}" for number in range(KILLS)]
+    assert message_texts(found[len(before) :]) == [f"live {number}" for number in range(KILLS)]
+
+
+def message_texts(found: list[object]) -> list[str]:
+    """The texts of the messages that a profile shows."""
+    events = [each[0] for each in found if isinstance(each, tuple)]
+    return [each.text for each in events if isinstance(each, Message)]
 
 
 async def kill_restores(command: "Command", bo: Client, chat: UUID) -> None:

@@ -132,7 +132,7 @@ def test_conversations_show_what_is_to_be_decided_and_how_much_waits(cli: CliRun
     after = cli.run_client_json("ann", "chats")[0]
 
     assert (
-        f"decision needed: the key of {fay} has changed; 2 messages are waiting to be sent; 1 message is waiting to be decrypted"
+        f"decision needed: the key of {fay[:8]} ({fay[-8:]}) has changed; 2 messages are waiting to be sent; 1 message is waiting to be decrypted"
         in shown
     )
     assert (told["decide"], told["decideAbout"], told["waiting"], told["held"]) == ("identityChanged", [fay], 2, 1)

@@ -23,8 +23,8 @@ from vyry.client.store.store import Store
 
 
 pytestmark = pytest.mark.timeout(580)
-KILLS = 8
-MESSAGES = 1_500
+KILLS = 20
+MESSAGES = 4_000
 COMMAND = (sys.executable, "-m", "vyry.cli.main", "client", "devices", "history")
 
 
@@ -45,11 +45,11 @@ def fill(store: Store, chat: UUID, me: UUID, other: UUID) -> None:
 
 
 @asynccontextmanager
-async def transferring(profile: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def transferring(node: AllInOneProcess, profile: Path) -> AsyncIterator[asyncio.subprocess.Process]:
     """A device that goes on with its transfer until the context ends it."""
     environment = {"PYTHONPATH": str(ROOT), "HOME": str(profile.parent), "PATH": "/usr/bin:/bin"}
     pipe = asyncio.subprocess.PIPE
-    line = (*COMMAND, "--profile", str(profile))
+    line = (*COMMAND, "--profile", str(profile), "--url", node.url)
     process = await asyncio.create_subprocess_exec(*line, env=environment, stdout=pipe, stderr=pipe)
     try:
         yield process
@@ -59,9 +59,9 @@ async def transferring(profile: Path) -> AsyncIterator[asyncio.subprocess.Proces
         await process.wait()
 
 
-async def run_until(moment: float, *profiles: Path) -> list[int | None]:
+async def run_until(node: AllInOneProcess, moment: float, *profiles: Path) -> list[int | None]:
     """Let both devices go on, and kill them at this moment; the exit codes of those that ended before."""
-    async with transferring(profiles[0]) as old, transferring(profiles[1]) as new:
+    async with transferring(node, profiles[0]) as old, transferring(node, profiles[1]) as new:
         with suppress(TimeoutError):
             async with asyncio.timeout(moment):
                 await asyncio.gather(old.wait(), new.wait())
@@ -95,7 +95,7 @@ class Killer:
         """Until the transfer is complete or everything was killed often enough; another account writes meanwhile."""
         while self.kills < KILLS and await is_pending(self.node, *self.profiles):
             await write(f"live {self.kills}")
-            codes = await run_until(self.chances.uniform(0.3, 4.0), *self.profiles)
+            codes = await run_until(self.node, self.chances.uniform(0.3, 1.6), *self.profiles)
             self.kills += codes.count(None)
             if self.chances.random() < 0.3:
                 await asyncio.to_thread(self.node.kill)
@@ -107,7 +107,7 @@ class Killer:
         for _ in range(5):
             if not await is_pending(self.node, *self.profiles):
                 return
-            await run_until(60, *self.profiles)
+            await run_until(self.node, 60, *self.profiles)
 
 
 async def both_histories(node: AllInOneProcess, profiles: tuple[Path, Path], chat: UUID) -> list[Shown]:

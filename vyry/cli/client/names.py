@@ -46,6 +46,8 @@ HISTORY_SEARCH_LIMIT = 5_000
 _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
 #: Characters of a chosen name that are shown.
 _MAX_CHOSEN_NAME: Final = 24
+#: Signs with which a name could read like a username, a number or a line of another user.
+_ADDRESS_SIGNS: Final = frozenset('@+:"')
 #: Characters of an id that stand for an account without a name, and digits that tell accounts apart.
 _SHORT_ID: Final = 8
 _DIGITS: Final = 8
@@ -230,7 +232,7 @@ def _chosen_name(client: Client, user_id: UUID, chosen: str) -> str:
     """A name that the account chose, in quotes; with what tells it apart where another account looks alike."""
     people, quoted = client.people, quote_name(chosen, _MAX_CHOSEN_NAME)
     alike = {*people.names.given_to(chosen), *people.chosen.chosen_by(chosen), *_holders(client, chosen)} - {user_id}
-    is_like_address = _PERSON_PREFIX.match(unicodedata.normalize("NFKC", chosen)) is not None
+    is_like_address = not _ADDRESS_SIGNS.isdisjoint(unicodedata.normalize("NFKC", chosen))
     return f"{quoted} ({_distinction(client, user_id)})" if alike or is_like_address else quoted
 
 
