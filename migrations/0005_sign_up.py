@@ -9,7 +9,7 @@ from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
 
 #: The step before this one.
-PREVIOUS: Final = "0003_operator_tools"
+PREVIOUS: Final = "0004_numbered_posts"
 _DROP: Final = """
 DROP TABLE signup_invitation;
 DROP TABLE signup_attempt;

@@ -34,4 +34,47 @@ _NUMBERED: Final = "tests/contracts/test_mail_store_numbered_posts.py"
 _MAIL_POST: Final = "migrations/0004_postgres_mail_post.sql"
 _RACE: Final = f"{_NUMBERED}::test_posters_depositors_and_readers_on_two_nodes_leave_every_mailbox_whole"
 #: These tests need TEST_DATABASE_URL (`scripts.with_services`).
-_NUMBERED_POST_
+NUMBERED_POST_MUTATIONS: Final = (
+    Mutation(
+        "a post numbers without the lock",
+        _MAIL_POST,
+        " AND NOT m.is_ended FOR NO KEY UPDATE SKIP LOCKED) l",
+        " AND NOT m.is_ended) l",
+        _RACE,
+    ),
+    Mutation(
+        "a post chains from a stale head",
+        _MAIL_POST,
+        "SET seq = k.seq, head = k.head, mail_entries",
+        "SET seq = k.seq, mail_entries",
+        _RACE,
+    ),
+    Mutation(
+        "a post overtakes what was accepted before",
+        _MAIL_POST,
+        "k.is_free AND NOT EXISTS (SELECT FROM envelope x WHERE x.mailbox = k.id AND x.seq IS NULL)",
+        "k.is_free",
+        f"{_NUMBERED}::test_an_envelope_that_was_accepted_before_is_not_overtaken",
+    ),
+    Mutation(
+        "a post numbers beyond the cap",
+        "migrations/0004_postgres_mail_number.sql",
+        "IF me >= cap_mail_entries OR",
+        "IF",
+        f"{_NUMBERED}::test_what_has_expired_or_is_over_the_cap_is_a_numbered_loss",
+    ),
+    Mutation(
+        "on SQLite a post overtakes what was accepted before",
+        "vyry/storage/mail_sqlite/deposit.sql",
+        "\n  AND NOT EXISTS (SELECT 1 FROM envelope e WHERE e.mailbox = mailbox.id AND e.seq IS NULL)",
+        "",
+        f"{_NUMBERED}::test_an_envelope_that_was_accepted_before_is_not_overtaken",
+    ),
+    Mutation(
+        "a post is answered before its commit",
+        "vyry/storage/mail_sqlite/thread.py",
+        "                self._run_batch(jobs)\n                self._loop.call_soon_threadsafe(_set_results, jobs)",
+        "                self._loop.call_soon_threadsafe(_set_results, jobs)\n                self._run_batch(jobs)",
+        f"{_NUMBERED}::test_a_post_deposits_for_its_readers_and_for_no_other_mailbox",
+    ),
+)

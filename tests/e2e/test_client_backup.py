@@ -140,8 +140,8 @@ def test_a_bad_file_or_key_is_refused_before_anything_is_written(runner: CliRunn
 
 
 async def test_commands_that_are_killed_lose_and_double_nothing(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
-    profiles, file, key_file = tmp_path / ".vyry", tmp_path / "ann.backup", tmp_path / "key"
-    profiles.mkdir()
+    file, key_file = tmp_path / "ann.backup", tmp_path / "key"
+    (profiles := tmp_path / ".vyry").mkdir()
     async with open_client(all_in_one, profiles / "bo") as bo:
         async with open_client(all_in_one, profiles / "ann") as ann:
             await register(ann, all_in_one)

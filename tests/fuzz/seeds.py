@@ -105,10 +105,7 @@ def corpus() -> Mapping[str, Iterable[bytes]]:
             b"VYRY_LIMIT_POST=20/60\nVYRY_TRUSTED_PROXIES=10.0.0.0/8,::1\nJWT_EXPIRATION=60\nSERVER_PORT=80000",
             b"VYRY_UNKNOWN=1",
         ],
-        **_of_devices(),
-        **_of_the_protocol(),
-        **client_seeds(),
-        **_of_histories(),
+        **_of_devices(), **_of_the_protocol(), **client_seeds(), **_of_histories(),
     }  # fmt: skip
 
 

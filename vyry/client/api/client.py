@@ -103,9 +103,8 @@ class Client:
         self.invitations: Final = Invitations(rest, self._group_info.directory)
         profiles, invalidate = Profiles(store), self._outbox.receipt_policy.invalidate
         self.people: Final = People(rest, profiles, RememberedNames(store), ChosenNames(store), invalidate)
-        self.friends: Final = Friends(rest)
         self.account: Final = Account(rest, profiles, invalidate)
-        self.devices: Final = Devices(rest)
+        self.friends, self.devices = Friends(rest), Devices(rest)
         self.links: Final = Links(store, rest, self._complete_link, self._outbox.pin_transfer)
         self.history: Final = HistoryTransfer(store, rest, self.files, self._history_parts())
         self.presence: Final = PresenceSubscriptions(self._live)
