@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -131,7 +131,7 @@ def test_a_name_from_another_device_replaces_no_given_one(names: RememberedNames
     assert names.of(BO) == ("=Bo",)
 
 
-@pytest.mark.parametrize("name", ["@bo", "+49151234567", "=bo", "-bo", str(uuid4()), "https://x", "123456"])
+@pytest.mark.parametrize("name", ["@bo", "+49151234567", "=bo", "-bo", str(UUID(int=1)), "https://x", "123456"])
 def test_a_given_name_cannot_read_like_an_address(names: RememberedNames, name: str) -> None:
     with pytest.raises(BadName):
         names.give(BO, name)
