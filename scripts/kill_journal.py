@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 
 Line = dict[str, Any]
+#: What a device says on standard output when it has read a number.
+READ: Final = "read"
 
 
 class Journal:
@@ -24,11 +26,11 @@ class Journal:
         self._is_at_work = False
 
     def write_line(self, **line: object) -> None:
-        """Write a line; the first after the beginning is told on standard output, too."""
+        """Write a line. Standard output gets the first line after the beginning, and each number that is read."""
         os.write(self._file, json.dumps(line).encode() + b"\n")
-        if not self._is_at_work and "began" not in line:
+        if "read" in line or not (self._is_at_work or "began" in line):
             self._is_at_work = True
-            print("at work", flush=True)
+            print(READ if "read" in line else "at work", flush=True)
 
     def lines(self) -> list[Line]:
         """All lines so far."""
