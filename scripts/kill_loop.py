@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -33,8 +34,9 @@ LIFE_SECONDS = 1.0
 #: The share of devices killed before they are at work: while they open their store, or connect.
 EARLY = 0.25
 _EARLY_SECONDS = 1.0
-#: The share of kills, of devices and of the node, that wait until a number has been read.
+#: The share of kills, of devices and of the node, that wait until a number has been read, and for how long.
 READING = 0.5
+READING_SECONDS = 5.0
 
 
 class DeviceEnded(Exception):
@@ -88,14 +90,19 @@ class DeviceProcess:
         self._process.kill()
         await self._process.wait()
 
-    async def wait_for_activity(self, *, is_reading: bool) -> None:
-        """Come back once this process has said or read something (`is_reading`: has read something), or has ended. Raises DeviceEnded when it does not."""
+    async def wait_for_activity(self) -> None:
+        """Come back once this process has said or read something, or has ended. Raises DeviceEnded when it does nothing at all."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await (self.has_read if is_reading else self._at_work).wait()
+                await self._at_work.wait()
         except TimeoutError:
-            verb = "read" if is_reading else "did"
-            raise DeviceEnded(f"{self.folder.name} {verb} nothing for {TIMEOUT_SECONDS:g} s") from None
+            raise DeviceEnded(f"{self.folder.name} did nothing for {TIMEOUT_SECONDS:g} s") from None
+
+    async def wait_for_reading(self) -> None:
+        """Come back once it has read something, or has ended, or after READING_SECONDS: after kills of the node it waits long before it connects again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READING_SECONDS):
+                await self.has_read.wait()
 
 
 @dataclass(slots=True)
@@ -122,7 +129,9 @@ class KillRun:
             if self.chance.random() < EARLY:
                 await asyncio.sleep(self.chance.uniform(0, _EARLY_SECONDS))
             else:
-                await device.wait_for_activity(is_reading=self.chance.random() < READING)
+                await device.wait_for_activity()
+                if self.chance.random() < READING:
+                    await device.wait_for_reading()
                 await asyncio.sleep(self.chance.uniform(0, LIFE_SECONDS))
             await device.kill()
             await device.start(self.node.url, self.conversations)
@@ -132,7 +141,7 @@ class KillRun:
             if self.chance.random() < READING:
                 device = self.chance.choice(self.devices)
                 device.has_read.clear()
-                await device.wait_for_activity(is_reading=True)
+                await device.wait_for_reading()
             await asyncio.sleep(self.chance.uniform(0, 2 * LIFE_SECONDS))
             await asyncio.to_thread(self.node.kill)
             await asyncio.to_thread(self.node.start)
