@@ -9,12 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 
 Line = dict[str, Any]
-#: What a device says on standard output when it has read a number.
-READ: Final = "read"
 
 
 class Journal:
@@ -26,11 +24,11 @@ class Journal:
         self._is_at_work = False
 
     def write_line(self, **line: object) -> None:
-        """Write a line. Standard output gets the first line after the beginning, and each number that is read."""
+        """Write a line; the first after the beginning is told on standard output, too."""
         os.write(self._file, json.dumps(line).encode() + b"\n")
-        if "read" in line or not (self._is_at_work or "began" in line):
+        if not self._is_at_work and "began" not in line:
             self._is_at_work = True
-            print(READ if "read" in line else "at work", flush=True)
+            print("at work", flush=True)
 
     def lines(self) -> list[Line]:
         """All lines so far."""

@@ -12,21 +12,19 @@ import random
 import secrets
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
 
-from scripts.kill_journal import READ, find_faults, read, read_numbers, unread_numbers, values_of
+from scripts.kill_journal import find_faults, read, read_numbers, unread_numbers, values_of
 from scripts.nodes import ROOT, AllInOneProcess
 from scripts.services import end_with_parent
 from vyry.client.api.client import Client, Profile
 
 
-#: How long a device may do nothing, and how long nothing may be read once nobody is killed any more.
+#: How long what was said may take to be read once nobody is killed any more.
 TIMEOUT_SECONDS = 90.0
 _POLL_SECONDS = 0.2
 #: At most so long from when a process is at work to its end.
@@ -34,9 +32,6 @@ LIFE_SECONDS = 1.0
 #: The share of devices killed before they are at work: while they open their store, or connect.
 EARLY = 0.25
 _EARLY_SECONDS = 1.0
-#: The share of kills, of devices and of the node, that wait until a number has been read, and for how long.
-READING = 0.5
-READING_SECONDS = 5.0
 
 
 class DeviceEnded(Exception):
@@ -51,9 +46,6 @@ class DeviceProcess:
         self.journal = folder.with_suffix(".jsonl")
         self._log = folder.with_suffix(".log")
         self._process: asyncio.subprocess.Process | None = None
-        #: The last process has done something; it, or one before it since this was cleared, has read a number.
-        self._at_work, self.has_read = asyncio.Event(), asyncio.Event()
-        self._listening: asyncio.Task[None] | None = None
 
     async def start(self, url: str, conversations: Sequence[UUID]) -> None:
         """A new process; come back at once."""
@@ -66,43 +58,24 @@ class DeviceProcess:
                 cwd=ROOT,
             )
         end_with_parent(self._process.pid)
-        self._at_work.clear()
-        self.has_read.clear()
-        self._listening = asyncio.create_task(self._listen(self._process))
-
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        """Until the process is killed, or has ended by itself."""
-        assert process.stdout is not None
-        async for line in process.stdout:
-            self._at_work.set()
-            if line.decode().strip() == READ:
-                self.has_read.set()
-        self._at_work.set()
-        self.has_read.set()
 
     async def kill(self) -> None:
         """End it as a crash would. Raises DeviceEnded when it was not there any more."""
         assert self._process is not None
         if self._process.returncode is not None:
             raise DeviceEnded(f"{self.folder.name} ended by itself:\n{self._log.read_text()[-4000:]}")
-        assert self._listening is not None
-        self._listening.cancel()
         self._process.kill()
         await self._process.wait()
 
     async def wait_for_activity(self) -> None:
         """Come back once this process has said or read something, or has ended. Raises DeviceEnded when it does nothing at all."""
+        assert self._process is not None
+        assert self._process.stdout is not None
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self._at_work.wait()
+                await self._process.stdout.readline()
         except TimeoutError:
             raise DeviceEnded(f"{self.folder.name} did nothing for {TIMEOUT_SECONDS:g} s") from None
-
-    async def wait_for_reading(self) -> None:
-        """Come back once it has read something, or has ended, or after READING_SECONDS: after kills of the node it waits long before it connects again."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READING_SECONDS):
-                await self.has_read.wait()
 
 
 @dataclass(slots=True)
@@ -130,18 +103,12 @@ class KillRun:
                 await asyncio.sleep(self.chance.uniform(0, _EARLY_SECONDS))
             else:
                 await device.wait_for_activity()
-                if self.chance.random() < READING:
-                    await device.wait_for_reading()
                 await asyncio.sleep(self.chance.uniform(0, LIFE_SECONDS))
             await device.kill()
             await device.start(self.node.url, self.conversations)
 
     async def _kill_node(self) -> None:
         while self._is_another("node"):
-            if self.chance.random() < READING:
-                device = self.chance.choice(self.devices)
-                device.has_read.clear()
-                await device.wait_for_reading()
             await asyncio.sleep(self.chance.uniform(0, 2 * LIFE_SECONDS))
             await asyncio.to_thread(self.node.kill)
             await asyncio.to_thread(self.node.start)
@@ -155,22 +122,16 @@ class KillRun:
         return True
 
     async def wait_until_all_read(self) -> None:
-        """Let everything that was said be read, until nothing more is read in TIMEOUT_SECONDS: what is unread then is lost."""
+        """Let everything that was said be read; who is not done in time has lost it."""
         (self.devices[0].folder.parent / "stop").touch()
-        unread, until = self.unread(), time.monotonic() + TIMEOUT_SECONDS
-        while unread and time.monotonic() < until:
+        for _ in range(int(TIMEOUT_SECONDS / _POLL_SECONDS)):
+            if not any(unread_numbers(*pair) for pair in self.journal_pairs()):
+                break
             await asyncio.sleep(_POLL_SECONDS)
-            left = self.unread()
-            if left != unread:
-                unread, until = left, time.monotonic() + TIMEOUT_SECONDS
         # What comes too often comes right behind.
         await asyncio.sleep(1)
         for device in self.devices:
             await device.kill()
-
-    def unread(self) -> int:
-        """How many numbers were said and are not read."""
-        return sum(len(unread_numbers(*pair)) for pair in self.journal_pairs())
 
     def journal_pairs(self) -> Iterator[tuple[list[dict[str, object]], list[dict[str, object]]]]:
         """Writer's and reader's journal, both ways."""

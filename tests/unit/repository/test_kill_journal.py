@@ -61,13 +61,4 @@ def test_a_journal_goes_on_where_the_last_process_was_killed(
         journal.write_line(read=number + 1)
 
     assert read_numbers(read(path)) == [1, 2, 3]
-    assert capsys.readouterr().out == "read\n" * 4
-
-
-def test_a_process_that_has_said_something_is_at_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    journal = Journal(tmp_path / "ann.jsonl")
-
-    for line in (BEGAN, *said(1, 2)):
-        journal.write_line(**line)
-
-    assert capsys.readouterr().out == "at work\n"
+    assert capsys.readouterr().out == "at work\n" * 2
