@@ -1,4 +1,4 @@
-"""Mistakes that somebody could make on the path of an envelope: in reading frames, and in numbering within the post."""
+"""Mistakes on the path of an envelope: in reading frames, in numbering within the post, in acknowledging."""
 
 from typing import Final
 
@@ -33,6 +33,9 @@ FRAME_MUTATIONS: Final = (
 _NUMBERED: Final = "tests/contracts/test_mail_store_numbered_posts.py"
 _MAIL_POST: Final = "migrations/0004_postgres_mail_post.sql"
 _RACE: Final = f"{_NUMBERED}::test_posters_depositors_and_readers_on_two_nodes_leave_every_mailbox_whole"
+_UP_TO_THE_POINT: Final = (
+    "tests/contracts/test_mail_store_acknowledge.py::test_everything_up_to_the_point_is_deleted_at_once"
+)
 #: These tests need TEST_DATABASE_URL (`scripts.with_services`).
 NUMBERED_POST_MUTATIONS: Final = (
     Mutation(
@@ -76,5 +79,19 @@ NUMBERED_POST_MUTATIONS: Final = (
         "                self._run_batch(jobs)\n                self._loop.call_soon_threadsafe(_set_results, jobs)",
         "                self._loop.call_soon_threadsafe(_set_results, jobs)\n                self._run_batch(jobs)",
         f"{_NUMBERED}::test_a_post_deposits_for_its_readers_and_for_no_other_mailbox",
+    ),
+    Mutation(
+        "an acknowledgement deletes above its cursor",
+        "migrations/0001_postgres_mail_acknowledge.sql",
+        "WHERE e.mailbox = g.box AND e.seq <= g.seq",
+        "WHERE e.mailbox = g.box AND e.seq IS NOT NULL",
+        _UP_TO_THE_POINT,
+    ),
+    Mutation(
+        "on SQLite an acknowledgement deletes above its cursor",
+        "vyry/storage/mail_sqlite/deposit.sql",
+        " AND e.seq <= json_extract(p.value, '$[1]'))\nRETURNING",
+        ")\nRETURNING",
+        _UP_TO_THE_POINT,
     ),
 )

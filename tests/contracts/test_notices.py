@@ -1,6 +1,7 @@
 """What the outbox of notices promises: who is told, and that a crash at any point tells nobody twice and forgets nobody."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -17,7 +18,8 @@ from vyry.kernel.ids import MailboxKey, UserId
 from vyry.kernel.sizes import MAX_COPIES
 from vyry.mail.depositing import Depositor
 from vyry.mail.notices import NoticePoster
-from vyry.mail.routing import NodeSockets, Router
+from vyry.mail.routing import NodeSockets, NoSockets, Router
+from vyry.mail.store import Deposited
 from vyry.storage.accounts import TortoiseAccounts
 from vyry.storage.conversation_models import NoticeRow
 from vyry.storage.conversations import TortoiseConversations
@@ -63,9 +65,21 @@ async def sign_up_with_conversations(*names: str) -> list[Person]:
     return people
 
 
-def notices(mail_harness: MailStoreHarness) -> NoticePoster:
+class RecordingSockets(NoSockets):
+    """The sockets of a node with these readers: records the entries that it is to deliver."""
+
+    def __init__(self, *readers: MailboxKey) -> None:
+        self.readers = readers
+        self.delivered: list[tuple[MailboxKey, int]] = []
+
+    def on_deposited(self, rows: Sequence[Deposited]) -> set[MailboxKey]:
+        self.delivered += [(row.mailbox, row.seq) for row in rows]
+        return set()
+
+
+def notices(mail_harness: MailStoreHarness, sockets_here: NoSockets | None = None) -> NoticePoster:
     """As a node has them; every call is another node."""
-    sockets = NodeSockets()
+    sockets = NodeSockets(sockets_here)
     depositor = Depositor(mail_harness.store, notifier=InProcessNotifier(sockets), sockets=sockets)
     return NoticePoster(
         mail_harness.store,
@@ -248,6 +262,20 @@ async def test_a_crash_after_the_post_tells_nobody_twice(mail_harness: MailStore
     await notices(mail_harness).post_pending()
 
     assert await notices_in(mail_harness, ann.mailbox) == [{"name": "pinChanged"}]
+
+
+async def test_a_notice_is_deposited_by_its_post_for_the_readers_of_the_node(mail_harness: MailStoreHarness) -> None:
+    ann, bo = await sign_up("a", "a"), await sign_up("b", "b")
+    here = RecordingSockets(ann.mailbox)
+    await tell_own(ann)
+    await tell_own(bo)
+
+    await notices(mail_harness, here).post_pending()
+
+    assert here.delivered == [(ann.mailbox, 1)]
+    assert len(await mail_harness.numbered_entries(ann.mailbox)) == 1
+    assert await mail_harness.numbered_entries(bo.mailbox) == []
+    assert await notices_in(mail_harness, bo.mailbox) == [{"name": "pinChanged"}]
 
 
 async def test_two_nodes_that_deliver_at_once_tell_once(mail_harness: MailStoreHarness) -> None:

@@ -1,5 +1,6 @@
 """Notices: envelopes that the node itself posts, deposited and chained like all mail."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -111,15 +112,11 @@ class NoticePoster:
             log.warning("prekey_hints_lost", count=len(hints))
 
     async def _post(self, messages: Sequence[Message]) -> list[PostOutcome]:
-        stored = await self._store.post(messages, Preconditions())
+        began = time.perf_counter()
+        stored = await self._store.post(messages, Preconditions(), self._router.readers)
         assert isinstance(stored, list)
-        self._router.route(
-            (mailbox, number, message.contents[0].packed)
-            for message, outcome in zip(messages, stored, strict=True)
-            if not outcome.is_repeat
-            for mailbox, number in zip(outcome.mailboxes, outcome.numbers, strict=True)
-            if number is not None
-        )
+        added = [each for each in zip(messages, stored, strict=True) if not each[1].is_repeat]
+        self._router.pass_on(added, began)
         return stored
 
     def _message(self, message_id: MessageId, mailboxes: Sequence[MailboxKey], notice: Mapping[str, object]) -> Message:

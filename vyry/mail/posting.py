@@ -12,7 +12,7 @@ from vyry.clock import Clock
 from vyry.conversations.conversations import CachedConversations, ConversationStore
 from vyry.devices.device_lists import CachedDeviceLists, Recipient
 from vyry.errors import IdempotencyMismatch, MailboxFull, Unavailable, VyryError
-from vyry.kernel.ids import ConversationId, DeviceAddress, MailboxKey, UserId
+from vyry.kernel.ids import ConversationId, DeviceAddress, UserId
 from vyry.kernel.sizes import MAX_COPIES, MAX_LIFE_SECONDS
 from vyry.mail.draft import (
     CheckedDraft,
@@ -29,9 +29,9 @@ from vyry.mail.envelope import Lane
 from vyry.mail.full_mailbox_policy import FullMailboxPolicy
 from vyry.mail.receipts import ReceiptStore, Writer, WriterLog
 from vyry.mail.routing import Router
-from vyry.mail.store import Deposited, MailStore, Message, Outdated, PostOutcome, Preconditions
+from vyry.mail.store import MailStore, Message, Outdated, PostOutcome, Preconditions
 from vyry.telemetry import log, record
-from vyry.tracing import trace_post, trace_step
+from vyry.tracing import trace_post
 
 
 #: The most posts of one transaction, and the most copies.
@@ -310,25 +310,7 @@ class Posting:
                     self._touched.add(ConversationId(post.checked.draft.conversation_id))
                 trace_post((copy.mailbox for copy in message.copies), self._began)
                 added.append((message, outcome))
-        self._pass_on(added)
-
-    def _pass_on(self, added: list[tuple[Message, PostOutcome]]) -> None:
-        """Deliver what these posts deposited, and route the rest."""
-        routed: list[tuple[MailboxKey, int, bytes]] = []
-        deposited: list[tuple[Deposited, bytes]] = []
-        for message, outcome in added:
-            for i, (copy, number) in enumerate(zip(message.copies, outcome.numbers, strict=True)):
-                packed = message.contents[copy.content].packed
-                if (row := outcome.deposited.get(i)) is not None:
-                    deposited.append((row, packed))
-                elif number is not None:
-                    routed.append((copy.mailbox, number, packed))
-        if deposited:
-            record("deposit", len(deposited), time.perf_counter() - self._began)
-            trace_step("deposit", (row.mailbox for row, _ in deposited), self._began)
-            self._router.deliver(deposited)
-        if routed:
-            self._router.route(routed)
+        self._router.pass_on(added, self._began)
 
     async def _outcome(self, post: _PendingPost, stored: PostOutcome) -> Accepted | VyryError:
         if stored.fingerprint != post.checked.fingerprint:

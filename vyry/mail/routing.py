@@ -8,8 +8,9 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from vyry.kernel.ids import ConversationId, MailboxKey, UserId
-from vyry.mail.store import Deposited
+from vyry.mail.store import Deposited, Message, PostOutcome
 from vyry.telemetry import record
+from vyry.tracing import trace_step
 
 
 #: Higher than any connection number: the device has ended, and all its sockets are displaced.
@@ -242,8 +243,25 @@ class Router:
         """See LocalSockets: the mailboxes that a post of this node deposits itself."""
         return self._sockets.current.readers
 
-    def deliver(self, copies: Sequence[tuple[Deposited, bytes]]) -> None:
-        """Pass on what a post of this node deposited, given as (entry, packed). Never blocks, never raises."""
+    def pass_on(self, stored: Iterable[tuple[Message, PostOutcome]], began: float) -> None:
+        """Deliver what these new messages deposited since `began` (time.perf_counter), and route their other envelopes. Never blocks, never raises."""
+        routed: list[tuple[MailboxKey, int, bytes]] = []
+        deposited: list[tuple[Deposited, bytes]] = []
+        for message, outcome in stored:
+            for i, (copy, number) in enumerate(zip(message.copies, outcome.numbers, strict=True)):
+                packed = message.contents[copy.content].packed
+                if (row := outcome.deposited.get(i)) is not None:
+                    deposited.append((row, packed))
+                elif number is not None:
+                    routed.append((copy.mailbox, number, packed))
+        if deposited:
+            record("deposit", len(deposited), time.perf_counter() - began)
+            trace_step("deposit", (row.mailbox for row, _ in deposited), began)
+            self._deliver(deposited)
+        if routed:
+            self.route(routed)
+
+    def _deliver(self, copies: Sequence[tuple[Deposited, bytes]]) -> None:
         local_sockets = self._sockets.current
         for row, packed in copies:
             local_sockets.cache_envelope(row.number, packed)
