@@ -1,4 +1,4 @@
-"""`python -m bench.history [MESSAGES]`: how long a history takes out of a profile and into another, and how much memory each takes, in processes of their own.
+"""`make bench ARGS=--history`, or `python -m bench.history [MESSAGES]` without the page: how long a history takes out of a profile and into another, and how much memory each takes, in processes of their own.
 
 Each half is measured as `vyry client backup` and `restore` run it, without the network: every message is sealed, written, read, verified and stored. Goal: 100,000 messages
 out and in within 60 s on two cores, and less than 200 MiB each.
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid4
 
+from bench.results_page import replace_section
 from scripts.nodes import ROOT
 from vyry.client.crypto.local_device import LocalDevice
 from vyry.client.history.export import HistoryExport
@@ -25,6 +26,7 @@ from vyry.client.store.store import Store
 from vyry.kernel.atomic_files import open_new_file
 
 
+HEADING: Final = "## History out and in"
 MESSAGES: Final = 100_000
 GOAL_SECONDS: Final = 60
 GOAL_MIB: Final = 200
@@ -35,18 +37,43 @@ _ME, _PEER = UUID(int=1), UUID(int=2)
 
 
 def main(messages: int = MESSAGES) -> int:
-    """Fill a profile, take its history out and into another one; print the figures. Exit code 1: a goal was missed."""
+    """Measure, and print the figures. Exit code 1: a goal was missed."""
+    text, is_met = section(messages)
+    print(text)
+    return 0 if is_met else 1
+
+
+def run(out: Path, *, is_quick: bool) -> None:
+    """Measure, print, and keep it in the page."""
+    text, _ = section(1_000 if is_quick else MESSAGES)
+    print(text)
+    if not is_quick:
+        out.write_text(replace_section(out.read_text(encoding="utf-8"), text), encoding="utf-8")
+
+
+def section(messages: int) -> tuple[str, bool]:
+    """Fill a profile, take its history out and into another one; the section, and whether the goals are met."""
     with tempfile.TemporaryDirectory() as folder:
         _fill(Path(folder) / "old.db", messages)
         out, into = (_measure(half, folder) for half in ("out", "in"))
     seconds, mebibytes = out["seconds"] + into["seconds"], max(out["mebibytes"], into["mebibytes"])
-    print(
-        f"{into['added']:,} messages: out in {out['seconds']:.1f} s ({out['mebibytes']:.0f} MiB), "
-        f"in in {into['seconds']:.1f} s ({into['mebibytes']:.0f} MiB), archive {out['bytes'] / 2**20:.1f} MiB; "
-        f"{seconds:.1f} s in all ({out['processor'] + into['processor']:.1f} s of a processor), goal {GOAL_SECONDS} s for {MESSAGES:,} and {GOAL_MIB} MiB"
+    rows = [
+        f"| {name} | {each['seconds']:.1f} | {each['processor']:.1f} | {each['mebibytes']:.0f} |"
+        for name, each in (("out", out), ("in", into))
+    ]
+    lines = (
+        HEADING,
+        "",
+        f"`make bench ARGS=--history`: {into['added']:,} messages out of a profile into an archive of {out['bytes'] / 2**20:.1f} MiB, and into another profile: "
+        f"{seconds:.1f} s in all. Goal for {MESSAGES:,}: {GOAL_SECONDS} s, less than {GOAL_MIB} MiB.",
+        "",
+        "| half | seconds | seconds of a processor | most memory, MiB |",
+        "| --- | --- | --- | --- |",
+        *rows,
+        "",
     )
     is_met = seconds <= GOAL_SECONDS * messages / MESSAGES and mebibytes < GOAL_MIB and into["added"] == messages
-    return 0 if is_met else 1
+    return "\n".join(lines), is_met
 
 
 def _measure(half: str, folder: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from typing import Final
 
 import aiohttp
 
-from bench import group, growth, presence, ratchet, storm
+from bench import group, growth, history, presence, ratchet, search, storm
 from bench import startup as starting
 from bench.comparison import compare
 from bench.idle import BareServer, idle_costs, raise_file_limit
@@ -39,6 +39,8 @@ EXTRA_BENCHMARKS: Final = {
     "stations": stations,
     "growth": growth,
     "storm": storm,
+    "history": history,
+    "search": search,
 }
 Keep = Callable[[Report], None]
 
@@ -150,6 +152,8 @@ def _arguments() -> argparse.Namespace:
         ("--stations", "follow envelopes through all stations instead"),
         ("--growth", "measure a thousand to a million mailboxes instead"),
         ("--storm", "let 2,000 devices reconnect within 10 s instead"),
+        ("--history", "measure 100,000 messages out of a profile and into another instead"),
+        ("--search", "measure searches of 100,000 messages instead"),
         ("--starting", "measure how soon commands of the client begin instead"),
     ):
         add(name, action="store_true", help=help_text)

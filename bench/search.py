@@ -1,6 +1,7 @@
 """How long a search of a whole profile takes: 100,000 messages in Latin, Thai and Japanese, with edits, in a sealed store.
 
-    python -m bench.search [MESSAGES]
+    make bench ARGS=--search
+    python -m bench.search [MESSAGES]  (without the page)
 
 Each figure is the median of five searches of all rows for a word that no message, or one early message, has: nothing ends such a search before the last row.
 """
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from bench.results_page import replace_section
 from vyry.client.api.search import MessageSearch
 from vyry.client.store.events import Edit, Message
 from vyry.client.store.journal import Journal
 from vyry.client.store.store import Store
 
 
+HEADING = "## Search"
 MESSAGES = 100_000
+GOAL_SECONDS = 3
 ROUNDS = 5
 _CONVERSATIONS = 40
 _EDIT_EVERY = 50
@@ -62,16 +66,35 @@ async def measure(store: Store, words: str) -> tuple[list[float], int]:
     return seconds, found
 
 
-async def _main(count: int) -> None:
+async def section(count: int) -> str:
+    """Fill a profile, search it, and tell the figures."""
+    rows = []
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "vyry.db", bytes(32)) as store:
         await asyncio.to_thread(fill, store, count)
         for words in ("absent", "pomegranate", "ประชุม absent", "strasse"):
             seconds, found = await measure(store, words)
             spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-            print(
-                f"search of {count:,} messages for {words!r}: {statistics.median(seconds):.2f} s ({spread}), {found} found"
-            )
+            rows.append(f"| {words} | {statistics.median(seconds):.2f} ({spread}) | {found} |")
+    lines = (
+        HEADING,
+        "",
+        f"`make bench ARGS=--search`: {count:,} messages in a sealed store, median of {ROUNDS} searches (lowest to highest). Goal for {MESSAGES:,}: {GOAL_SECONDS} s.",
+        "",
+        "| words | seconds | found |",
+        "| --- | --- | --- |",
+        *rows,
+        "",
+    )
+    return "\n".join(lines)
+
+
+def run(out: Path, *, is_quick: bool) -> None:
+    """Measure, print, and keep it in the page."""
+    text = asyncio.run(section(1_000 if is_quick else MESSAGES))
+    print(text)
+    if not is_quick:
+        out.write_text(replace_section(out.read_text(encoding="utf-8"), text), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]) if len(sys.argv) > 1 else MESSAGES))
+    print(asyncio.run(section(int(sys.argv[1]) if len(sys.argv) > 1 else MESSAGES)))

@@ -3,9 +3,10 @@
 import asyncio
 import random
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,9 @@ from vyry.client.store.store import Store
 
 
 pytestmark = pytest.mark.timeout(580)
+#: Of all three together.
 KILLS = 20
-MESSAGES = 4_000
+MESSAGES = 2_000
 COMMAND = (sys.executable, "-m", "vyry.cli.main", "client", "devices", "history")
 
 
@@ -84,62 +86,64 @@ async def read_all(client: Client) -> None:
 
 @dataclass
 class Killer:
-    """Kills the devices and the node of a transfer at random moments."""
+    """Kills the devices and the node of transfers at random moments."""
 
     node: AllInOneProcess
-    profiles: tuple[Path, Path]
+    old: Path
     chances: random.Random
-    kills: int = 0
+    kills: Counter[str] = field(default_factory=Counter)
 
-    async def run(self, write: Callable[[str], Awaitable[object]]) -> None:
-        """Until the transfer is complete or everything was killed often enough; another account writes meanwhile."""
-        while self.kills < KILLS and await is_pending(self.node, *self.profiles):
-            await write(f"live {self.kills}")
-            codes = await run_until(self.node, self.chances.uniform(0.3, 1.6), *self.profiles)
-            self.kills += codes.count(None)
+    async def run(self, new: Path, write: Callable[[str], Awaitable[object]]) -> None:
+        """Until the transfer to this device is complete or everything was killed often enough; another account writes meanwhile."""
+        while self.kills.total() < KILLS and await is_pending(self.node, self.old, new):
+            await write(f"live {self.kills.total()}")
+            codes = await run_until(self.node, self.chances.uniform(0.6, 1.4), self.old, new)
+            self.kills.update(name for name, code in zip(("old", "new"), codes, strict=True) if code is None)
             if self.chances.random() < 0.3:
                 await asyncio.to_thread(self.node.kill)
-                self.kills += 1
+                self.kills["node"] += 1
                 await asyncio.to_thread(self.node.start)
 
-    async def finish(self) -> None:
+    async def finish(self, new: Path) -> None:
         """Let both devices go on until nothing is pending."""
         for _ in range(5):
-            if not await is_pending(self.node, *self.profiles):
+            if not await is_pending(self.node, self.old, new):
                 return
-            await run_until(self.node, 60, *self.profiles)
+            await run_until(self.node, 60, self.old, new)
 
 
-async def both_histories(node: AllInOneProcess, profiles: tuple[Path, Path], chat: UUID) -> list[Shown]:
-    """What both devices show once they have read their mail."""
-    found = []
-    for profile in profiles:
-        async with open_client(node, profile) as client:
-            await read_all(client)
-            assert not client.history.is_pending
-            found.append(history_of(client, chat))
-    return found
+async def shown_by(node: AllInOneProcess, profile: Path, chat: UUID) -> Shown:
+    """What a device shows once it has read its mail."""
+    async with open_client(node, profile) as client:
+        await read_all(client)
+        assert not client.history.is_pending
+        return history_of(client, chat)
 
 
-async def test_both_devices_show_the_same_after_kills_of_either_and_of_the_node(tmp_path: Path) -> None:
-    profiles = tmp_path / "ann", tmp_path / "laptop"
+async def test_all_devices_show_the_same_after_20_kills_of_either_and_of_the_node(tmp_path: Path) -> None:
+    old, laptops = tmp_path / "ann", list[Path]()
     with AllInOneProcess() as node:
-        killer = Killer(node, profiles, random.Random(18))
+        killer = Killer(node, old, random.Random(18))
         async with open_client(node, tmp_path / "bo") as bo:
-            async with open_client(node, profiles[0]) as ann, open_client(node, profiles[1]) as laptop:
+            async with open_client(node, old) as ann:
                 await register(ann, node)
                 bo_id = await register(bo, node)
                 chat = await ann.direct(bo_id)
                 await asyncio.to_thread(fill, ann._store, chat, ann.user_id, bo_id)
-                # Ended at once: the devices that go on are processes that can be killed.
-                await link_with(ann, laptop, "all")
-            await killer.run(partial(bo.send_text, chat))
+            # A transfer that is complete too soon is followed by one to another device.
+            while killer.kills.total() < KILLS:
+                laptops.append(tmp_path / f"laptop{len(laptops)}")
+                async with open_client(node, old) as ann, open_client(node, laptops[-1]) as laptop:
+                    # Ended at once: the devices that go on are processes that can be killed.
+                    await link_with(ann, laptop, "all")
+                await killer.run(laptops[-1], partial(bo.send_text, chat))
+                await killer.finish(laptops[-1])
             await bo.sent()
-            await killer.finish()
-            one, other = await both_histories(node, profiles, chat)
+        one, *others = [await shown_by(node, each, chat) for each in (old, *laptops)]
 
-    ids = [each[1] for each in other]
-    assert killer.kills > 0
+    ids = [each[1] for each in one]
+    assert killer.kills.total() >= KILLS
+    assert min(killer.kills[each] for each in ("old", "new", "node")) > 0
     assert len(ids) == len(set(ids)) >= MESSAGES
-    assert one == other
-    assert other[0][2].startswith("line 0 ")
+    assert all(other == one for other in others)
+    assert one[0][2].startswith("line 0 ")

@@ -1,18 +1,24 @@
-"""Fuzz targets of archives: whatever bytes a file has, it is read whole or refused by name; what a frame holds is written the same way again."""
+"""Fuzz targets of archives, and of the content that offers one: whatever bytes come, they are read whole or refused by name; what is read is written the same way again."""
 
 import io
 from typing import Final
+from uuid import UUID
 
+from vyry.client.crypto.content_parser import read_history_pointer
 from vyry.client.history.entries import to_entry, to_event
 from vyry.client.history.errors import ArchiveRefused, Damaged
 from vyry.client.history.frames import Frame, MessagesFrame, pack_frame, unpack_frame
 from vyry.client.history.reading import ArchiveReader
 from vyry.client.history.sealing import MAX_FRAME, FrameSealer
+from vyry.kernel.base64_text import encode_base64
+from vyry.signal_protocol.contents import read_content
 from vyry.signal_protocol.refusals import Refusal
 
 
 KEY: Final = bytes(range(32))
 SALT: Final = bytes(32)
+#: The account in whose conversation with itself a history is offered.
+ACCOUNT: Final = UUID(int=1)
 
 
 def archive(data: bytes) -> None:
@@ -32,6 +38,20 @@ def history_frames(data: bytes) -> None:
         except Damaged:
             continue
         _check_round_trip(frame)
+
+
+def history_offer(data: bytes) -> None:
+    """The content `sync` with the pointer and key of an archive: exactly these, or refused."""
+    try:
+        sync = read_content(data, ACCOUNT).fields.get("sync")
+        offered = sync.get("history") if isinstance(sync, dict) else None
+        pointer, key = read_history_pointer(offered)
+    except Refusal:
+        return
+    assert (len(key), len(pointer.key), len(pointer.digest)) == (32, 32, 32)
+    written = {"attachment": pointer.as_json(), "key": encode_base64(key)}
+    assert read_history_pointer(written) == (pointer, key)
+    assert written == offered
 
 
 def _read(content: bytes) -> None:

@@ -15,11 +15,13 @@ from pydantic import BaseModel
 from scripts import make_history_vectors
 from tests.fuzz.client_seeds import client_seeds
 from tests.fuzz.domain_targets import TOKENS
+from tests.fuzz.history_targets import ACCOUNT
 from tests.fuzz.targets import CORPUS
 from tests.fuzz.wire_targets import BODIES, QUERIES
 from tests.support.archives import frames
 from tests.support.device_keys import DeviceKeys, base64_text
 from vyry.client.history.frames import pack_frame
+from vyry.client.store.events import Attachment
 from vyry.kernel.ids import MailboxKey, MessageId, UserId
 from vyry.mail import work_record
 from vyry.mail.envelope import Envelope
@@ -113,7 +115,24 @@ def _of_histories() -> dict[str, list[bytes]]:
     """Archives of the vectors, read and refused, and the frames of one."""
     archives = [b64decode(case["archive"]) for case in make_history_vectors.cases() if "archive" in case]
     packed = [pack_frame(frame) for frame in frames()]
-    return {"archive": archives, "history_frames": [b"\n".join(packed), *packed]}
+    return {"archive": archives, "history_frames": [b"\n".join(packed), *packed], "history_offer": _history_offers()}
+
+
+def _history_offers() -> list[bytes]:
+    """The content that offers an archive, and what is no offer."""
+    pointer = Attachment(uuid.UUID(ID), bytes(range(32)), bytes(32), 1_000, "application/octet-stream").as_json()
+    offer = {"attachment": pointer, "key": base64_text(bytes(range(32)))}
+    refused: tuple[object, ...] = (
+        None,
+        {"key": offer["key"]},
+        {**offer, "more": 1},
+        {**offer, "key": base64_text(bytes(31))},
+        {**offer, "attachment": {**pointer, "fileName": "a"}},
+        {**offer, "attachment": {**pointer, "size": -1}},
+    )
+    return [
+        Content("sync", uuid.UUID(ID), 1, ACCOUNT, {"sync": {"history": each}}).pack() for each in (offer, *refused)
+    ]
 
 
 def _proxy_headers() -> list[bytes]:

@@ -52,6 +52,7 @@ TARGETS: Final[dict[str, Target]] = {
         client_targets.store_key,
         history_targets.archive,
         history_targets.history_frames,
+        history_targets.history_offer,
     )
 }
 

@@ -1,15 +1,19 @@
 """Confirmation of what cannot be undone, and another attempt after a mistyped code or PIN."""
 
+import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from vyry.cli.client.context import CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.terminal_text import indent_continuation
-from vyry.cli.prompts import ask_yes
+from vyry.cli.command_line import FilePath
+from vyry.cli.prompts import ask_yes, read_first_line, read_line
 from vyry.cli.stdio import is_interactive
 from vyry.client.api.client import Client
-from vyry.client.errors import NotRegistered, Refused
+from vyry.client.api.sign_up import canonical_recovery_code
+from vyry.client.errors import MistypedRecoveryCode, NotRegistered, Refused
 
 
 _WRONG_TEXTS: Final = {
@@ -52,3 +56,24 @@ def can_retry(refused: Refused, *, is_piped_too: bool = False) -> bool:
         return False
     print(indent_continuation(f"{_WRONG_TEXTS[refused.code]}; attempts left: {left}."), file=sys.stderr, flush=True)
     return True
+
+
+def recovery_code_reader(file: FilePath | None) -> Callable[[], Awaitable[str]]:
+    """A function that reads the recovery code when it is needed: from the file, or typed."""
+
+    async def read() -> str:
+        if file is not None:
+            return await asyncio.to_thread(read_first_line, file, "the recovery code")
+        while True:
+            typed = await read_line("Recovery code: ")
+            if not typed:
+                raise CommandFailed(Exit.FAILED, "No recovery code entered; nothing was changed.")
+            try:
+                return canonical_recovery_code(typed)
+            except MistypedRecoveryCode as problem:
+                # The check in the code finds the mistake: no attempt is used up.
+                if not is_interactive():
+                    raise
+                print(indent_continuation(str(problem)), file=sys.stderr, flush=True)
+
+    return read

@@ -1,25 +1,23 @@
 """`vyry client join`, `recover`, `recovery-code` and `delete`: an account without a phone number, from its invitation to its end."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
-from vyry.cli.client.confirmation import can_retry, confirm, confirm_account_replacement
+from vyry.cli.client.confirmation import can_retry, confirm, confirm_account_replacement, recovery_code_reader
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
-from vyry.cli.client.exit_codes import CommandFailed, Exit
+from vyry.cli.client.exit_codes import FAILURES, CommandFailed, Exit, to_command_failure
 from vyry.cli.client.names import DisplayNames, account_word
 from vyry.cli.client.pin import pin_reader
 from vyry.cli.client.terminal_text import indent_continuation
 from vyry.cli.command_line import FilePath, Flag, FreeText
-from vyry.cli.prompts import read_first_line, read_line
-from vyry.cli.stdio import is_interactive
 from vyry.client.api.client import Client
 from vyry.client.api.joining import InvitationLink
-from vyry.client.api.sign_up import Proofs, canonical_recovery_code
-from vyry.client.errors import BadName, MistypedRecoveryCode, NotAnInvitation, Refused, TextTooLong
+from vyry.client.api.sign_up import Proofs
+from vyry.client.errors import BadName, NotAnInvitation, Refused, TextTooLong
 from vyry.client.store.remembered_names import is_id
 
 
@@ -53,13 +51,14 @@ def join(
 
     async def act(client: Client) -> None:
         await confirm_account_replacement(client, context, yes=yes)
-        user_id = await client.joining.join(
-            link_text, _code_printer(context, codes), username=username and username.removeprefix("@")
-        )
-        context.save_node_url()
-        if name:
-            await client.account.show(name=name)
-        lines, inviter = await _inviter_lines(client, context, InvitationLink.read(link_text))
+        with _code_in_failures(context, codes):
+            user_id = await client.joining.join(
+                link_text, _code_printer(context, codes), username=username and username.removeprefix("@")
+            )
+            context.save_node_url()
+            if name:
+                await client.account.show(name=name)
+            lines, inviter = await _inviter_lines(client, context, InvitationLink.read(link_text))
         text = [f"Joined. Your user id is {user_id}.", *lines]
         context.print_result(text, {"userId": str(user_id), "recoveryCode": codes[0], **inviter})
 
@@ -125,7 +124,8 @@ def recover(
             lambda refused: is_typed.get(refused.code, False) and can_retry(refused),
         )
         account = UUID(who) if is_id(who) else who
-        user_id = await client.joining.recover(account, proofs, _code_printer(context, codes))
+        with _code_in_failures(context, codes):
+            user_id = await client.joining.recover(account, proofs, _code_printer(context, codes))
         context.save_node_url()
         text = f"Recovered. Your user id is {user_id}. All other devices of the account were removed."
         context.print_result(text, {"userId": str(user_id), "recoveryCode": codes[0]})
@@ -180,27 +180,6 @@ def delete(
     context.run(act)
 
 
-def recovery_code_reader(file: FilePath | None) -> Callable[[], Awaitable[str]]:
-    """A function that reads the recovery code when it is needed: from the file, or typed."""
-
-    async def read() -> str:
-        if file is not None:
-            return await asyncio.to_thread(read_first_line, file, "the recovery code")
-        while True:
-            typed = await read_line("Recovery code: ")
-            if not typed:
-                raise CommandFailed(Exit.FAILED, "No recovery code entered; nothing was changed.")
-            try:
-                return canonical_recovery_code(typed)
-            except MistypedRecoveryCode as problem:
-                # The check in the code finds the mistake: no attempt is used up.
-                if not is_interactive():
-                    raise
-                print(indent_continuation(str(problem)), file=sys.stderr, flush=True)
-
-    return read
-
-
 async def _read_pin_if_set(client: Client, file: FilePath | None) -> str | None:
     return await pin_reader(file)() if (await client.account.pin())["isSet"] else None
 
@@ -227,3 +206,19 @@ def _code_printer(context: CommandContext, codes: list[str]) -> Callable[[str], 
             print(indent_continuation(_CODE_TEXT.format(code=code)), flush=True)
 
     return show
+
+
+@contextmanager
+def _code_in_failures(context: CommandContext, codes: Sequence[str]) -> Iterator[None]:
+    """What fails after the account exists has the code in its JSON: without --json it was printed already."""
+    try:
+        yield
+    except (*FAILURES, CommandFailed) as problem:
+        if not codes:
+            raise
+        end = to_command_failure(problem)
+        raise CommandFailed(Exit(end.code), str(end), {**end.details, "recoveryCode": codes[0]}) from None
+    except BaseException:
+        if codes and context.json:
+            context.print_result("", {"recoveryCode": codes[0]})
+        raise

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from vyry.cli.client.app import format_examples
-from vyry.cli.client.confirmation import can_retry
+from vyry.cli.client.confirmation import can_retry, recovery_code_reader
 from vyry.cli.client.context import DEFAULT_CONTEXT, CommandContext
 from vyry.cli.client.exit_codes import CommandFailed, Exit
 from vyry.cli.client.terminal_text import sanitize_line
@@ -24,7 +24,7 @@ LockFlag = Annotated[bool | None, Parameter(negative="--no-lock")]
 app = App(
     name="pin",
     help_epilogue=format_examples(
-        "pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove"
+        "pin set", "pin set --lock", "pin set --pin-file new.txt --current-file old.txt", "pin remove", "pin reset"
     ),
 )
 
@@ -87,6 +87,31 @@ def remove(*, pin_file: FilePath | None = None, context: CommandContext = DEFAUL
             except Refused as refused:
                 if pin_file is not None or not can_retry(refused):
                     raise
+
+    context.run(act)
+
+
+@app.command
+def reset(
+    *, code_file: FilePath | None = None, pin_file: FilePath | None = None, context: CommandContext = DEFAULT_CONTEXT
+) -> None:
+    """Set a new PIN by the recovery code of the account, in place of a forgotten or locked one. The code stays valid.
+
+    Args:
+        code_file: Read the recovery code from the first line of this file instead of asking.
+        pin_file: Read the new PIN from the first line of this file instead of asking.
+    """
+
+    async def act(client: Client) -> None:
+        code = await recovery_code_reader(code_file)()
+        new = await pin_reader(pin_file, "New PIN: ")()
+        while True:
+            try:
+                return _print_status(await client.account.reset_pin(new, code), context)
+            except Refused as refused:
+                if code_file is not None or not can_retry(refused):
+                    raise
+            code = await recovery_code_reader(None)()
 
     context.run(act)
 
