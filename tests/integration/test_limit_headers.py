@@ -25,6 +25,7 @@ ENVIRONMENT = {
     "VYRY_LIMIT_PIN_CHECKS": "5/50000",
     "VYRY_LIMIT_CLAIM_STRANGERS": "2/3600",
     "VYRY_LIMIT_CONVERSATION_CHANGES": "2/3600",
+    "VYRY_MEMBER_INVITES": "5",
 }
 CHANGED = {
     "otp_network": [(1000, 60)],
@@ -34,6 +35,7 @@ CHANGED = {
     "pin_checks": [(5, 50_000)],
     "claim_strangers": [(2, 3600)],
     "conversation_changes": [(2, 3600)],
+    "member_invites": [(5, 2_592_000)],
 }
 
 
@@ -294,10 +296,31 @@ async def test_a_pin_that_is_right_and_one_that_is_not_set_are_counted_too(node:
     assert (await headers_of(bo, "PUT", "/account/pin", pin))[0] == 200
 
 
+async def test_invitations_joins_and_recovery_codes_tell_their_limits(node: NodeClient) -> None:
+    ann, device = await node.sign_up(with_keys=False), {"name": "pad", "platform": "cli"}
+    token = (await ann.call("POST", "/invitations", {}))["token"]
+    wrong = {"userId": ann.user_id, "recoveryCode": "000G-40R4-0M30-E209-185G-R38E-1W2P-FZX5", "device": device}
+
+    invited = await headers_of(ann, "POST", "/invitations", {})
+    joined = await headers_of(ann, "POST", "/auth/join", {"inviteToken": token, "device": device})
+    code = await headers_of(ann, "POST", "/account/recovery-code")
+    for refusal in [*["INVALID_RECOVERY_CODE"] * 5, "RATE_LIMITED"]:
+        with pytest.raises(RequestRefused, match=refusal):
+            await ann.call("POST", "/auth/recover", wrong)
+
+    assert invited == (201, '"member_invites";q=5;w=2592000', '"member_invites";r=3;t=2592000')
+    assert joined[:2] == (201, '"join";q=300;w=3600')
+    assert code[:2] == (200, '"pin_checks";q=5;w=50000')
+
+
 #: The routes that have a limit of their own.
 TRIED = {
     "GET /account/export",
     "POST /account/delete",
+    "POST /account/recovery-code",
+    "POST /auth/join",
+    "POST /auth/recover",
+    "POST /invitations",
     "PUT /account/pin",
     "POST /account/pin/remove",
     "POST /account/pin/reset",

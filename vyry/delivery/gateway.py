@@ -14,6 +14,7 @@ import orjson
 
 from vyry.accounts.otp import SendFailed
 from vyry.delivery.circuit_breaker import CircuitBreaker
+from vyry.kernel.http_bodies import read_at_most
 from vyry.telemetry import log
 
 
@@ -122,7 +123,7 @@ async def http_post(request: GatewayRequest, timeout: aiohttp.ClientTimeout) -> 
         aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as http,
         http.post(request.url, data=request.body, headers=dict(request.headers), allow_redirects=False) as response,
     ):
-        content = await response.content.read(MAX_RESPONSE_BYTES)
+        content = await read_at_most(response.content, MAX_RESPONSE_BYTES)
         return GatewayResponse(response.status, _json_object(content))
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from vyry.kernel.http_bodies import read_at_most
 from vyry.telemetry import VERBS
 
 
@@ -91,7 +92,7 @@ async def _fetch(http: aiohttp.ClientSession, url: str) -> str:
     """The metrics of one process; empty when there is none, or it is no process of Vyry."""
     try:
         async with http.get(f"{url}/metrics", allow_redirects=False) as answer:
-            body = await answer.content.read(_BODY_LIMIT)
+            body = await read_at_most(answer.content, _BODY_LIMIT)
             return body.decode(errors="replace") if answer.status == 200 else ""
     except (aiohttp.ClientError, TimeoutError):
         return ""

@@ -1,6 +1,7 @@
 """Tortoise models: invitations to sign up, and recovery codes."""
 
 from tortoise import fields
+from tortoise.indexes import Index
 from tortoise.models import Model
 
 
@@ -22,6 +23,10 @@ class SignupInvitationRow(Model):
 
     class Meta:
         table = "signup_invitation"
+        indexes = (
+            Index(fields=("account_id", "created_at"), name="signup_invitation_account"),
+            Index(fields=("expires_at",), name="signup_invitation_expires"),
+        )
 
 
 class SignupAttemptRow(Model):
@@ -34,6 +39,10 @@ class SignupAttemptRow(Model):
 
     class Meta:
         table = "signup_attempt"
+        indexes = (
+            Index(fields=("account_id",), name="signup_attempt_account"),
+            Index(fields=("expires_at",), name="signup_attempt_expires"),
+        )
 
 
 class RecoveryCodeRow(Model):
@@ -57,3 +66,4 @@ class RecoveryTryRow(Model):
 
     class Meta:
         table = "recovery_try"
+        indexes = (Index(fields=("ends_at",), name="recovery_try_ends"),)

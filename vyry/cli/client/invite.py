@@ -18,7 +18,10 @@ from vyry.client.api.client import Client
 app = App(
     name="invite",
     help_epilogue=format_examples(
-        "invite", 'invite --uses 5 --days 2 --label "the choir"', "invite list", "invite revoke ID"
+        "invite",
+        'invite --uses 5 --days 2 --label "the choir"',
+        "invite list",
+        "invite revoke 0197f6a2-5b1c-7000-8000-3f6d2a9c1e55",
     ),
 )
 

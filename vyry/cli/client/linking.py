@@ -102,7 +102,7 @@ async def finish_history(client: Client, context: CommandContext) -> None:
     if not client.history.is_pending:
         return
     again = context.command_line("devices", "history")
-    print(f"Transferring the history. To continue later: Ctrl-C, then {again}", file=sys.stderr)
+    print("Transferring the history. To continue later: Ctrl-C, then", again, file=sys.stderr)
     with progress_display(context, "history") as progress:
         await client.history.wait(progress)
     await flush_outbox(client)

@@ -35,9 +35,9 @@ def search(
     around: _Count = 1,
     context: CommandContext = DEFAULT_CONTEXT,
 ) -> None:
-    """Find messages that have all these words, newest first, with the messages around them.
+    """Find messages by words, newest first, with the messages around them.
 
-    Upper and lower case, accents and word breaks do not count. Only the messages in this profile are searched, and the node is not asked for them.
+    A message is found if it has all the words. Upper and lower case, accents and word breaks do not count. Only the messages in this profile are searched, and the node is not asked for them.
 
     Args:
         words: The words: in the text of a message or in the names of its files.

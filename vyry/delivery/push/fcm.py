@@ -16,6 +16,7 @@ from vyry.delivery.gateway import MAX_RESPONSE_BYTES
 from vyry.delivery.push.outcome import TRY_SECONDS, parse_retry_after, push_guarded
 from vyry.devices.push import PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.http_bodies import read_at_most
 from vyry.kernel.time import to_milliseconds
 
 
@@ -84,7 +85,7 @@ class FcmPusher:
         headers = {"Authorization": f"Bearer {await self._token()}", "Content-Type": "application/json"}
         content = orjson.dumps({"message": message})
         async with self._http().post(self._url, data=content, headers=headers, allow_redirects=False) as response:
-            body = await response.content.read(MAX_RESPONSE_BYTES)
+            body = await read_at_most(response.content, MAX_RESPONSE_BYTES)
             if response.status == 401:
                 # The token may have been revoked: the next push fetches another.
                 self._good_until = 0.0
@@ -117,7 +118,7 @@ class FcmPusher:
         signed = jwt.encode(claims, account.key, algorithm="RS256", headers={"kid": account.key_id})
         form = {"grant_type": _GRANT, "assertion": signed}
         async with self._http().post(account.token_url, data=form, allow_redirects=False) as response:
-            body = orjson.loads(await response.content.read(MAX_RESPONSE_BYTES))
+            body = orjson.loads(await read_at_most(response.content, MAX_RESPONSE_BYTES))
         if not isinstance(body, dict) or not isinstance(body.get("access_token"), str):
             raise ValueError("the response has no token")  # noqa: TRY004  as for any other response
         return body["access_token"], float(body.get("expires_in", _TOKEN_SECONDS))

@@ -17,6 +17,7 @@ from vyry.delivery.push.web_push_crypto import VapidSigner, encrypt_push
 from vyry.devices.endpoints import EndpointPolicy
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push_wakeups import PushOutcome, PushResult
+from vyry.kernel.http_bodies import read_at_most
 
 
 PUSH_BODY: Final = b"{}"
@@ -70,7 +71,7 @@ class WebPusher:
         session = self._session(url)
         async with session.post(url, data=body, headers=dict(headers), allow_redirects=False) as response:
             # Read, so that the connection can be used again; a longer response loses it.
-            await response.content.read(MAX_RESPONSE_BYTES)
+            await read_at_most(response.content, MAX_RESPONSE_BYTES)
             return replace(outcome_of_status(response.status, response.headers, self._clock), status=response.status)
 
     def _session(self, url: URL) -> aiohttp.ClientSession:

@@ -15,6 +15,7 @@ FOLDER = ROOT / "vyry" / "signal_protocol"
 RUNNER = ("vectors.py", "vector_cases.py", "vector_values.py", "session_cases.py")
 #: Compared with == or !=: numbers, lengths, names, and values that are sent in clear.
 PUBLIC = {
+    "contact_links": {"len(values) == 1"},
     "contents": {
         "found['v'] != VERSION",
         "stated_conversation != conversation_id",
@@ -40,7 +41,7 @@ PUBLIC = {
         # The text of a QR code that this device has just scanned: is it canonical?
         "_text(octets) != text",
     },
-    "pins": {"len(set(values)) != len(values)"},
+    "pins": {"len(set(values)) != len(values)", "clean_line(text[1:]) == text[1:]"},
     "primitives": {"len(public) != KEY_BYTES"},
     "provisioning": {"fields['v'] != VERSION", "fields.get('kind') != KIND"},
     "ratchet": {
@@ -71,6 +72,7 @@ PUBLIC = {
     },
 }
 CONSTANT_TIME = {
+    "contact_links": {"self.key_hash, key_hash(identity_key)"},
     "attachments": {"self._hash.digest(), self._digest"},
     "linking": {"header[len(HEADER):], self.approver_key"},
     "provisioning": {"identity.public, read_bytes(fields.get('identityKey'), KEY_BYTES)"},

@@ -63,7 +63,7 @@ async def guest(tmp_path: Path) -> AsyncIterator[SessionClient]:
         harness = AccountHarness(stores)
         services = SimpleNamespace(
             sessions=harness.sessions,
-            registration=harness.registration,
+            sign_up=SimpleNamespace(registration=harness.registration),
             accounts=harness.accounts,
             devices=harness.devices,
             buckets=BucketLimiter(),
