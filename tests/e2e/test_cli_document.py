@@ -29,7 +29,10 @@ def operator_invitation(node: AllInOneProcess) -> str:
 
 
 @pytest.mark.timeout(120)
-def test_each_line_of_the_document_works(all_in_one: AllInOneProcess, tmp_path: Path) -> None:
+def test_each_line_of_the_document_works(
+    all_in_one: AllInOneProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     terminal = CliRunner(all_in_one, tmp_path)
     terminal.variables["INVITATION"] = operator_invitation(all_in_one)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ async def use_all_secrets(node: NodeClient) -> None:
     await bo.acknowledge()
     await _link(node, ann)
     await _invite(ann, bo)
+    await _recover_and_join_wrongly(node, bo)
     await _sleep(bo)
 
 
@@ -76,6 +78,14 @@ async def _invite(ann: Device, bo: Device) -> None:
     group = (await ann.call("POST", "/conversations", made))["conversationId"]
     invite = await ann.call("POST", f"/conversations/{group}/invites", {"maxUses": 2, "expiresInSeconds": 3600})
     await bo.call("POST", f"/invites/{invite['token']}/join")
+
+
+async def _recover_and_join_wrongly(node: NodeClient, device: Device) -> None:
+    """A recovery code that is good, and an invitation that is none."""
+    await device.call("POST", "/account/recovery-code")
+    joining = {"inviteToken": secrets.token_urlsafe(16), "device": {"name": "another", "platform": "cli"}}
+    with pytest.raises(RequestRefused):
+        await node.call("POST", "/auth/join", joining)
 
 
 async def _guess_wrongly(node: NodeClient, device: Device) -> None:
