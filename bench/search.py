@@ -30,7 +30,7 @@ _CONVERSATIONS = 40
 _EDIT_EVERY = 50
 _TEXTS = (
     "Shall we meet at the station at ten, or a little later? I bring the tickets and something to eat.",
-    "Die Straße ist gesperrt, wir fahren über Köln und sind erst gegen neun da. Grüße an alle!",
+    "Die Straße bleibt gesperrt, wir fahren über Köln und kommen erst gegen neun an. Grüße an euch!",
     "พรุ่งนี้ประชุมตอนเช้าที่สำนักงานใหญ่ กรุณามาก่อนเวลาสิบนาที",
     "明日の会議は十時からです。資料を忘れないでください。",
 )
