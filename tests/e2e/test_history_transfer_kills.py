@@ -127,8 +127,7 @@ async def test_all_devices_show_the_same_after_20_kills_of_either_and_of_the_nod
         async with open_client(node, tmp_path / "bo") as bo:
             async with open_client(node, old) as ann:
                 await register(ann, node)
-                bo_id = await register(bo, node)
-                chat = await ann.direct(bo_id)
+                chat = await ann.direct(bo_id := await register(bo, node))
                 await asyncio.to_thread(fill, ann._store, chat, ann.user_id, bo_id)
             # A transfer that is complete too soon is followed by one to another device.
             while killer.kills.total() < KILLS:
@@ -142,7 +141,6 @@ async def test_all_devices_show_the_same_after_20_kills_of_either_and_of_the_nod
         one, *others = [await shown_by(node, each, chat) for each in (old, *laptops)]
 
     ids = [each[1] for each in one]
-    assert killer.kills.total() >= KILLS
     assert min(killer.kills[each] for each in ("old", "new", "node")) > 0
     assert len(ids) == len(set(ids)) >= MESSAGES
     assert all(other == one for other in others)

@@ -59,16 +59,23 @@ def join(
             if name:
                 await client.account.show(name=name)
             lines, inviter = await _inviter_lines(client, context, InvitationLink.read(link_text))
-        text = [f"Joined. Your user id is {user_id}.", *lines]
-        context.print_result(text, {"userId": str(user_id), "recoveryCode": codes[0], **inviter})
+        context.print_result(
+            [f"Joined. Your user id is {user_id}.", *lines],
+            {"userId": str(user_id), "recoveryCode": codes[0], **inviter},
+        )
 
-    link_text = (sys.stdin.readline() if invitation == "-" else invitation).strip()
-    try:
-        url = InvitationLink.read(link_text).url
-    except NotAnInvitation as problem:
-        raise CommandFailed(Exit.WRONG_LINE, str(problem)) from None
+    link_text, url = _read_invitation(invitation)
     context = replace(context, url=context.url or url)
     context.run(act, may_create=True)
+
+
+def _read_invitation(word: str) -> tuple[str, str]:
+    """The text of the invitation and the URL of its node."""
+    text = (sys.stdin.readline() if word == "-" else word).strip()
+    try:
+        return text, InvitationLink.read(text).url
+    except NotAnInvitation as problem:
+        raise CommandFailed(Exit.WRONG_LINE, str(problem)) from None
 
 
 async def _inviter_lines(

@@ -107,7 +107,7 @@ def reset(
         new = await pin_reader(pin_file, "New PIN: ")()
         while True:
             try:
-                return _print_status(await client.account.reset_pin(new, code), context)
+                return _print_status(await client.joining.reset_pin(new, code), context)
             except Refused as refused:
                 if code_file is not None or not can_retry(refused):
                     raise

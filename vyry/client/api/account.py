@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from vyry.client.api.sign_up import canonical_recovery_code
 from vyry.client.crypto.sealed_profiles import Profiles
 from vyry.client.transport.rest import Body, RestClient
 
@@ -54,11 +53,6 @@ class Account:
     async def remove_pin(self, pin: str) -> Body:
         """Remove the PIN."""
         return await self._rest.call("POST", "/account/pin/remove", {"pin": pin})
-
-    async def reset_pin(self, new_pin: str, recovery_code: str) -> Body:
-        """Set a new PIN by the recovery code, which stays valid; lifts a lock. Also raises MistypedRecoveryCode."""
-        proof = {"recoveryCode": canonical_recovery_code(recovery_code)}
-        return await self._rest.call("POST", "/account/pin/reset", {**proof, "newPin": new_pin})
 
     async def logout(self) -> None:
         """Revoke this device on the node, with its tokens, keys and mailbox. The local store stays."""

@@ -113,6 +113,11 @@ class Joining:
         show_code(read_recovery_code(self._rest, session))
         return await self._publish()
 
+    async def reset_pin(self, new_pin: str, recovery_code: str) -> Body:
+        """Set a new PIN by the recovery code, which stays valid; lifts a lock. Also raises MistypedRecoveryCode."""
+        proof = {"recoveryCode": canonical_recovery_code(recovery_code)}
+        return await self._rest.call("POST", "/account/pin/reset", {**proof, "newPin": new_pin})
+
 
 class NodeInvitations:
     """The invitations to the node that this account made. Every method raises Refused, Unreachable."""
