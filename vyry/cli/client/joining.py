@@ -69,8 +69,8 @@ def join(
     context.run(act, may_create=True)
 
 
-def _read_invitation(word: str) -> tuple[str, str]:
-    """The text of the invitation and the URL of its node."""
+def _read_invitation(word: str) -> tuple[str, str | None]:
+    """The text of the invitation, and the URL of its node where it is a link."""
     text = (sys.stdin.readline() if word == "-" else word).strip()
     try:
         return text, InvitationLink.read(text).url
