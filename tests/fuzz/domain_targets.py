@@ -35,8 +35,9 @@ from vyry.devices.keyset import Identity, KeyUpload, OneTimePrekey, SignedPrekey
 from vyry.devices.push import PushKind, PushTarget
 from vyry.devices.push import check_target as check_push
 from vyry.errors import InvalidKeys, InvalidRequest, InvalidToken
+from vyry.kernel.grouped_base32 import MistypedCode
 from vyry.kernel.ids import UserId
-from vyry.kernel.recovery_code import VALUE_BYTES, InvalidRecoveryCode, encode_recovery_code, parse_recovery_code
+from vyry.kernel.recovery_code import RECOVERY_CODE
 from vyry.mail import work_record
 from vyry.mail.envelope import HEADER_BYTES, Envelope, pack_with_digest, unpack_header
 from vyry.redis.hints import Hint
@@ -97,11 +98,11 @@ def opaque_token(raw: bytes) -> None:
 def recovery_code_text(raw: bytes) -> None:
     """What is read is 16 bytes, whose text is read as the same bytes, or it is refused."""
     try:
-        value = parse_recovery_code(raw.decode("utf-8", "surrogateescape"))
-    except InvalidRecoveryCode:
+        value = RECOVERY_CODE.decode(raw.decode("utf-8", "surrogateescape"))
+    except MistypedCode:
         return
-    assert len(value) == VALUE_BYTES
-    assert parse_recovery_code(encode_recovery_code(value)) == value
+    assert len(value) == RECOVERY_CODE.secret_bytes
+    assert RECOVERY_CODE.decode(RECOVERY_CODE.encode(value)) == value
 
 
 def phone_number(raw: bytes) -> None:

@@ -4,7 +4,8 @@ import secrets
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from vyry.kernel.recovery_code import VALUE_BYTES, InvalidRecoveryCode, encode_recovery_code, parse_recovery_code
+from vyry.kernel.grouped_base32 import MistypedCode
+from vyry.kernel.recovery_code import RECOVERY_CODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +18,8 @@ class RecoveryCode:
 
 def new_recovery_code() -> RecoveryCode:
     """A code of 128 random bits."""
-    value = secrets.token_bytes(VALUE_BYTES)
-    return RecoveryCode(encode_recovery_code(value), _hash(value))
+    value = secrets.token_bytes(RECOVERY_CODE.secret_bytes)
+    return RecoveryCode(RECOVERY_CODE.encode(value), _hash(value))
 
 
 def _hash(value: bytes) -> str:
@@ -29,6 +30,6 @@ def _hash(value: bytes) -> str:
 def hash_given_code(text: str) -> str:
     """The hash of a code as it was typed; of a text that is no code, a hash that no code has."""
     try:
-        return _hash(parse_recovery_code(text))
-    except InvalidRecoveryCode:
+        return _hash(RECOVERY_CODE.decode(text))
+    except MistypedCode:
         return ""

@@ -1,61 +1,66 @@
-"""Secrets that a person writes down and types: groups of four characters of base32, the last of which are check characters.
+"""Secrets that a person writes down and types: groups of four characters of base32, with check bytes at the end.
 
-The alphabet is that of Crockford: without I, L, O and U. Reading tolerates lower case, spaces, hyphens, O for 0, and I or L for 1.
+The alphabet is Crockford's: it has no I, L, O and U, so that what is misread can be typed as it looks.
 """
 
+import base64
+import re
+import unicodedata
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
 
-_ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _GROUP: Final = 4
-_BITS: Final = 5
-#: Characters of a typed text for each of the code, at most.
-_SPACING: Final = 8
-_TYPED: Final = str.maketrans("OIL", "011", " -\t\r\n\u00a0\u2010\u2011\u2012\u2013\u2212")
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RFC_4648: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_WRITE: Final = str.maketrans(_RFC_4648, _CROCKFORD)
+#: I and L are read as 1, O as 0.
+_READ: Final = str.maketrans(f"{_CROCKFORD}ILO", f"{_RFC_4648}BBA")
+_TYPED: Final = re.compile(f"[{_CROCKFORD}ILO]*")
+#: Typed between groups, or copied with them: blanks, dots and every kind of dash.
+_SEPARATORS: Final = re.compile(r"[\s.\-\u2010-\u2015\u2212]+")
+#: A text may have this many times the characters of its secret; a longer one is refused unread.
+_SPACING: Final = 4
 
 
 class MistypedCode(ValueError):
-    """The text is no code of this length, or a character of it is wrong."""
+    """A text has another length, another character or a wrong check; its message says which."""
 
 
-def encode_groups(content: bytes, groups: int) -> str:
-    """The text of these bytes in so many groups, with hyphens between them; what the bytes leave free are check characters."""
-    values = _values(content)
-    values += _check_values(content, _check_length(len(values), groups))
-    text = "".join(_ALPHABET[value] for value in values)
-    return "-".join(text[start : start + _GROUP] for start in range(0, len(text), _GROUP))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupedBase32:
+    """The text form of one kind of secret. The check bytes are the first bytes of SHA-256(label || secret); with the secret they are a multiple of 5 bytes, which base32 writes without padding."""
 
+    label: bytes
+    secret_bytes: int
+    check_bytes: int
 
-def decode_groups(text: str, length: int, groups: int) -> bytes:
-    """The bytes, `length` of them, of a text that a person typed. Raises MistypedCode."""
-    length_limit = _SPACING * groups * _GROUP
-    typed = text.upper().translate(_TYPED) if len(text) <= length_limit else ""
-    if len(typed) != groups * _GROUP or not all(each in _ALPHABET for each in typed):
-        raise MistypedCode
-    values = [_ALPHABET.index(each) for each in typed]
-    count = -(-length * 8 // _BITS)
-    number = 0
-    for value in values[:count]:
-        number = number << _BITS | value
-    content = (number >> count * _BITS - length * 8).to_bytes(length)
-    if values != _values(content) + _check_values(content, _check_length(count, groups)):
-        raise MistypedCode
-    return content
+    def __post_init__(self) -> None:
+        if self.check_bytes < 1 or (self.secret_bytes + self.check_bytes) % 5:
+            raise ValueError("secret and check must be a multiple of 5 bytes, with at least one check byte")
 
+    @property
+    def characters(self) -> int:
+        """Characters of the text, without hyphens."""
+        return (self.secret_bytes + self.check_bytes) // 5 * 8
 
-def _values(content: bytes) -> list[int]:
-    count = -(-len(content) * 8 // _BITS)
-    number = int.from_bytes(content) << count * _BITS - len(content) * 8
-    return [number >> _BITS * (count - 1 - place) & 31 for place in range(count)]
+    def encode(self, secret: bytes) -> str:
+        """The text of a secret, with hyphens between its groups."""
+        text = base64.b32encode(secret + self._check(secret)).decode().translate(_WRITE)
+        return "-".join(text[start : start + _GROUP] for start in range(0, len(text), _GROUP))
 
+    def decode(self, text: str) -> bytes:
+        """The secret of a text as a person types it: in either case, with or without hyphens and blanks. Raises MistypedCode."""
+        is_short = len(text) <= self.characters * _SPACING
+        typed = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text)).upper() if is_short else ""
+        if len(typed) != self.characters or not _TYPED.fullmatch(typed):
+            raise MistypedCode(f"expected {self.characters // _GROUP} groups of four letters and digits")
+        found = base64.b32decode(typed.translate(_READ))
+        secret = found[: self.secret_bytes]
+        if found[self.secret_bytes :] != self._check(secret):
+            raise MistypedCode("a character is mistyped: the check at the end does not match")
+        return secret
 
-def _check_length(count: int, groups: int) -> int:
-    length = groups * _GROUP - count
-    if length < 1:
-        raise ValueError(f"{groups} groups leave no check character")
-    return length
-
-
-def _check_values(content: bytes, length: int) -> list[int]:
-    return _values(sha256(b"vyry grouped base32\0" + content).digest())[:length]
+    def _check(self, secret: bytes) -> bytes:
+        return sha256(self.label + secret).digest()[: self.check_bytes]

@@ -7,7 +7,8 @@ from vyry.client.errors import MistypedRecoveryCode, Refused
 from vyry.client.store.remembered_names import read_number
 from vyry.client.transport.rest import MAX_TOKEN, Body, RestClient
 from vyry.client.transport.validation import read_text
-from vyry.kernel.recovery_code import InvalidRecoveryCode, encode_recovery_code, parse_recovery_code
+from vyry.kernel.grouped_base32 import MistypedCode
+from vyry.kernel.recovery_code import RECOVERY_CODE
 
 
 ReadInput = Callable[[], Awaitable[str]]
@@ -53,8 +54,8 @@ async def recover_account(rest: RestClient, account: Body, name: str, proofs: Pr
 def canonical_recovery_code(typed: str) -> str:
     """The code as it was shown, from the ways people type it. Raises MistypedRecoveryCode; then nothing was sent, and no attempt is used up."""
     try:
-        return encode_recovery_code(parse_recovery_code(typed))
-    except InvalidRecoveryCode as problem:
+        return RECOVERY_CODE.encode(RECOVERY_CODE.decode(typed))
+    except MistypedCode as problem:
         raise MistypedRecoveryCode(problem) from None
 
 

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from vyry.client.history.errors import CutArchive, Damaged, MistypedKey, NewerArchive, NotAnArchive, WrongKey
-from vyry.kernel.grouped_base32 import MistypedCode, decode_groups, encode_groups
+from vyry.kernel.grouped_base32 import GroupedBase32, MistypedCode
 from vyry.signal_protocol.primitives import KEY_BYTES, TAG_BYTES, hkdf, label
 
 
@@ -24,8 +24,8 @@ PREFIX_BYTES: Final = len(MAGIC) + 1 + SALT_BYTES + CHECK_BYTES
 LENGTH_BYTES: Final = 4
 #: Bytes of a frame, at most; checked before they are read.
 MAX_FRAME: Final = 1 << 20
-#: The groups of a recovery key.
-KEY_GROUPS: Final = 14
+#: 14 groups of four characters.
+_RECOVERY_KEY: Final = GroupedBase32(label=b"vyry recovery key 1\0", secret_bytes=KEY_BYTES, check_bytes=3)
 _LAST: Final = 1 << 31
 _NONCE: Final = struct.Struct(">7xIB")
 _MAX_NUMBER: Final = 2**32 - 1
@@ -38,13 +38,13 @@ def new_recovery_key() -> bytes:
 
 def show_recovery_key(key: bytes) -> str:
     """The key as a person writes it down."""
-    return encode_groups(key, KEY_GROUPS)
+    return _RECOVERY_KEY.encode(key)
 
 
 def read_recovery_key(text: str) -> bytes:
     """The key that a person typed. Raises MistypedKey."""
     try:
-        return decode_groups(text, KEY_BYTES, KEY_GROUPS)
+        return _RECOVERY_KEY.decode(text)
     except MistypedCode:
         raise MistypedKey from None
 

@@ -4,28 +4,30 @@ import secrets
 
 import pytest
 
-from vyry.kernel.grouped_base32 import MistypedCode, decode_groups, encode_groups
+from vyry.kernel.grouped_base32 import GroupedBase32, MistypedCode
 
 
-SIZES = pytest.mark.parametrize(("length", "groups"), [(16, 8), (32, 14)])
+CODE = GroupedBase32(label=b"code", secret_bytes=16, check_bytes=4)
+KEY = GroupedBase32(label=b"key", secret_bytes=32, check_bytes=3)
+FORMS = pytest.mark.parametrize("form", [CODE, KEY], ids=["code", "key"])
 
 
-@SIZES
-def test_a_secret_is_groups_of_four(length: int, groups: int) -> None:
-    shown = encode_groups(secrets.token_bytes(length), groups)
-    assert [len(group) for group in shown.split("-")] == [4] * groups
+@FORMS
+def test_a_secret_is_groups_of_four(form: GroupedBase32) -> None:
+    shown = form.encode(secrets.token_bytes(form.secret_bytes))
+    assert [len(group) for group in shown.split("-")] == [4] * {CODE: 8, KEY: 14}[form]
 
 
-@SIZES
-def test_a_written_code_is_read(length: int, groups: int) -> None:
-    for content in (bytes(length), b"\xff" * length, secrets.token_bytes(length)):
-        assert decode_groups(encode_groups(content, groups), length, groups) == content
+@FORMS
+def test_a_written_code_is_read(form: GroupedBase32) -> None:
+    for content in (bytes(form.secret_bytes), b"\xff" * form.secret_bytes, secrets.token_bytes(form.secret_bytes)):
+        assert form.decode(form.encode(content)) == content
 
 
-@SIZES
-def test_a_code_may_be_typed_in_other_ways(length: int, groups: int) -> None:
-    content = secrets.token_bytes(length)
-    shown = encode_groups(content, groups)
+@FORMS
+def test_a_code_may_be_typed_in_other_ways(form: GroupedBase32) -> None:
+    content = secrets.token_bytes(form.secret_bytes)
+    shown = form.encode(content)
     for typed in (
         shown.lower(),
         shown.replace("-", " "),
@@ -34,18 +36,18 @@ def test_a_code_may_be_typed_in_other_ways(length: int, groups: int) -> None:
         shown.replace("0", "O").replace("1", "l"),
         shown.replace("0", "o").replace("1", "I"),
     ):
-        assert decode_groups(typed, length, groups) == content
+        assert form.decode(typed) == content
 
 
-@SIZES
-def test_every_wrong_character_and_every_swap_is_noticed(length: int, groups: int) -> None:
-    content = bytes(range(length))
-    shown = encode_groups(content, groups).replace("-", "")
+@FORMS
+def test_every_wrong_character_and_every_swap_is_noticed(form: GroupedBase32) -> None:
+    content = bytes(range(form.secret_bytes))
+    shown = form.encode(content).replace("-", "")
     wrong = {shown[:place] + other + shown[place + 1 :] for place in range(len(shown)) for other in "0123456789ABCXYZ"}
     swapped = {shown[:place] + shown[place : place + 2][::-1] + shown[place + 2 :] for place in range(len(shown))}
     for typed in (wrong | swapped) - {shown}:
         with pytest.raises(MistypedCode):
-            decode_groups(typed, length, groups)
+            form.decode(typed)
 
 
 @pytest.mark.parametrize(
@@ -53,9 +55,17 @@ def test_every_wrong_character_and_every_swap_is_noticed(length: int, groups: in
 )
 def test_another_text_is_refused(typed: str) -> None:
     with pytest.raises(MistypedCode):
-        decode_groups(typed, 16, 8)
+        CODE.decode(typed)
 
 
-def test_a_code_needs_room_for_check_characters() -> None:
-    with pytest.raises(ValueError, match="no check character"):
-        encode_groups(bytes(20), 8)
+@pytest.mark.parametrize(("secret", "check"), [(20, 0), (16, 3), (16, 5)])
+def test_a_form_has_check_bytes_and_whole_groups(secret: int, check: int) -> None:
+    with pytest.raises(ValueError, match="multiple of 5 bytes"):
+        GroupedBase32(label=b"", secret_bytes=secret, check_bytes=check)
+
+
+def test_the_secret_of_one_kind_is_no_secret_of_another() -> None:
+    another = GroupedBase32(label=b"another", secret_bytes=16, check_bytes=4)
+
+    with pytest.raises(MistypedCode, match="check"):
+        another.decode(CODE.encode(bytes(16)))
