@@ -82,7 +82,7 @@ class Client(Protocol):
     """The devices of all pairs, in the protocol of one server."""
 
     async def connect(self, *, receivers: bool) -> None:
-        """Connect who is not connected yet, the receivers only if wanted."""
+        """Connect the clients that are not connected yet; the receivers only if wanted."""
         ...
 
     def post(self, pair: Pair, message_id: str) -> None:
@@ -201,7 +201,7 @@ class Load:
         return Figures(tally.done, rate, latencies)
 
     async def run_open_loop(self, rate: int, seconds: float) -> Figures:
-        """Post `rate` envelopes a second, whatever becomes of them; a post that leaves late was due before."""
+        """Post `rate` envelopes a second without waiting for their answers; latency counts from the time at which a post was due."""
         turns = itertools.cycle(self.pairs)
         with self._tally.measured(_ignore):
             began = self._loop.time()

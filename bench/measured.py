@@ -16,7 +16,7 @@ class Measurement:
     #: Seconds of processor time, by process.
     processor: dict[str, float]
     written: int
-    #: Cores that were busy with what is not part of the benchmark.
+    #: Cores that processes outside the benchmark used.
     foreign: float
 
     @property

@@ -63,7 +63,7 @@ class NodeClient:
         self._ticker: asyncio.TimerHandle | None = None
 
     async def connect(self, *, receivers: bool) -> None:
-        """Open the sockets and wait until what was waiting has come."""
+        """Open the sockets and wait until all queued entries have arrived."""
         wanted = [
             reader
             for user_id, reader in self._readers.items()

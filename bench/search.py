@@ -67,7 +67,7 @@ async def measure(store: Store, words: str) -> tuple[list[float], int]:
 
 
 async def section(count: int) -> str:
-    """Fill a profile, search it, and tell the figures."""
+    """Fill a profile, search it, and return the figures."""
     rows = []
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "vyry.db", bytes(32)) as store:
         await asyncio.to_thread(fill, store, count)

@@ -1,4 +1,4 @@
-"""The two loads: who posts to whom, in which encoding, and how eagerly it is acknowledged."""
+"""The two loads: pairs of senders and receivers, encoding, and the interval of acknowledgements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -89,7 +89,7 @@ class Socket(asyncio.Protocol):
         self._ended(1006)
 
     def data_received(self, data: bytes) -> None:
-        """Cut what arrived into frames; the body of a refused upgrade is none."""
+        """Split the received bytes into frames; the body of a refused upgrade contains none."""
         if self._transport is None or self._transport.is_closing():
             return
         self._incoming += data

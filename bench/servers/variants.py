@@ -58,7 +58,7 @@ class PeerServers:
 
 @contextmanager
 def open_peers() -> Iterator[PeerServers]:
-    """Install what is missing and start both."""
+    """Install the missing packages and start both servers."""
     python = installed_python()
     with Postgres() as postgres, EjabberdProcess() as ejabberd, SynapseProcess(python, postgres) as synapse:
         yield PeerServers(ejabberd, synapse, postgres)

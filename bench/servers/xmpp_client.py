@@ -71,7 +71,7 @@ class XmppStream(asyncio.Protocol):
         )
 
     def leave(self) -> None:
-        """Acknowledge what came and close the stream."""
+        """Acknowledge the received stanzas and close the stream."""
         self._acknowledge()
         self._write("<presence type='unavailable'/></stream:stream>")
 

@@ -109,7 +109,7 @@ async def linked(node: AllInOneProcess, folder: Path) -> UUID:
 
 
 def import_a_part(ann: Client, laptop: Client) -> None:
-    """Two steps of an import, as a killed device leaves it."""
+    """Two steps of an import: the state of a device that was killed."""
     archive = io.BytesIO(b"".join(HistoryExport(ann._store, KEY, now_milliseconds()).sealed()))
     reader = ArchiveReader(archive, KEY)
     list(islice(HistoryImport(laptop._store, reader, reader.verify()).steps(now_milliseconds()), 2))

@@ -1,4 +1,4 @@
-"""Recovery codes over REST, on a whole node: a new primary device, the registration lock, and answers that tell nothing."""
+"""Recovery codes over REST, on a whole node: a new primary device, the registration lock, and equal answers to all wrong codes."""
 
 import pytest
 

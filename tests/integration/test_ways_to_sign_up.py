@@ -1,4 +1,4 @@
-"""VYRY_SIGN_UP: which ways to an account a node has, and what it says about the others."""
+"""VYRY_SIGN_UP: the ways to sign up that a node offers, and its answers to the others."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

@@ -98,7 +98,7 @@ class MistypedRecoveryCode(ClientError):
 
 
 class AmbiguousName(ClientError):
-    """A name means several accounts: `candidates`, each with the text that tells it apart."""
+    """A name means several accounts: `candidates`, each with its distinguishing text."""
 
     def __init__(self, word: str, candidates: Mapping[UUID, str]) -> None:
         listed = ", ".join(f"{text} {user_id}" for user_id, text in candidates.items())

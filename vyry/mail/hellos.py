@@ -72,7 +72,7 @@ class Hellos:
         self._batch_size = FIRST_BATCH
         #: Hellos a second, as the latest full batches took; None while that is not known.
         self._rate: float | None = None
-        #: The next batch may open a connection, so its time says nothing.
+        #: The next batch may open a connection, so its time is not measured.
         self._is_cold = True
         self._measured_at = 0.0
         #: The last moment, in monotonic seconds, that a refused device was given.

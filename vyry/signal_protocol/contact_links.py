@@ -21,7 +21,7 @@ _VALUE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-
 
 
 def key_hash(identity_key: bytes) -> bytes:
-    """The first 16 bytes of the SHA-256 of an identity key: nobody finds another key with the same ones."""
+    """The first 16 bytes of the SHA-256 of an identity key: finding another key with the same hash is infeasible."""
     return sha256(identity_key).digest()[:_HASH_BYTES]
 
 

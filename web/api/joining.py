@@ -21,7 +21,7 @@ from web.wire.shapes import Id, Name, Username, WireModel
 
 
 class Join(WireModel):
-    """The token of an invitation, and who joins. A retry repeats the `attemptId` of its attempt. An open node needs no token."""
+    """The token of an invitation, and the new account. A retry repeats the `attemptId` of its attempt. An open node needs no token."""
 
     invite_token: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     attempt_id: Id | None = None

@@ -71,7 +71,7 @@ class FastFrame(NamedTuple):
 
 
 class _Shape(msgspec.Struct, forbid_unknown_fields=True, rename="camel", gc=False):
-    """The base of what is read: closed, with the names of the wire. A missing field stays UNSET, so that the value is encoded again as it was sent."""
+    """The base of the frames that are read: closed, with the names of the wire. A missing field stays UNSET, so that the value is encoded again as it was sent."""
 
 
 class _Device(_Shape, Generic[Octets], gc=False):

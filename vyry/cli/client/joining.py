@@ -81,7 +81,7 @@ def _read_invitation(word: str) -> tuple[str, str | None]:
 async def _inviter_lines(
     client: Client, context: CommandContext, invitation: InvitationLink
 ) -> tuple[list[str], dict[str, str]]:
-    """The member who made the invitation, as text and as JSON; both empty for one of the operator."""
+    """The member who made the invitation, as text and as JSON; both are empty for an invitation of the operator."""
     inviter = await _add_inviter(client, invitation)
     if inviter is None:
         return [], {}

@@ -110,7 +110,7 @@ async def finish_history(client: Client, context: CommandContext) -> None:
 
 
 def _read_range(text: str) -> HistoryRange:
-    """What `--history` says. Raises UsageError."""
+    """The range that `--history` names. Raises UsageError."""
     if text in ("all", "none"):
         return "all" if text == "all" else None
     if not (text.isascii() and text.isdecimal() and 0 < int(text) <= _MAX_DAYS):

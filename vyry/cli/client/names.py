@@ -48,7 +48,7 @@ _USERNAME: Final = re.compile(r"[a-z0-9_.]{3,30}")
 _MAX_CHOSEN_NAME: Final = 24
 #: Signs with which a name could read like a username, a number or a line of another user.
 _ADDRESS_SIGNS: Final = frozenset('@+:"')
-#: Characters of an id that stand for an account without a name, and digits that tell accounts apart.
+#: Characters of an id that are shown for an account without a name, and digits that distinguish accounts.
 _SHORT_ID: Final = 8
 _DIGITS: Final = 8
 #: The beginning of a user name as it is printed, behind invisible characters.
@@ -161,7 +161,7 @@ class DisplayNames:
 
 
 def given_name(client: Client, user_id: UUID) -> str | None:
-    """The name that the user gave, with what tells the accounts apart that have the same one."""
+    """The name that the user gave; accounts with the same name also show a distinguishing text."""
     names = client.people.names
     given = names.given(user_id)
     if given is None or user_id == client.user_id:
@@ -229,7 +229,7 @@ def mask_number(number: str) -> str:
 
 
 def _chosen_name(client: Client, user_id: UUID, chosen: str) -> str:
-    """A name that the account chose, in quotes; with what tells it apart where another account looks alike."""
+    """A name that the account chose, in quotes; with a distinguishing text where another account has a similar name."""
     people, quoted = client.people, quote_name(chosen, _MAX_CHOSEN_NAME)
     alike = {*people.names.given_to(chosen), *people.chosen.chosen_by(chosen), *_holders(client, chosen)} - {user_id}
     is_like_address = not _ADDRESS_SIGNS.isdisjoint(unicodedata.normalize("NFKC", chosen))
@@ -251,7 +251,7 @@ def _holders(client: Client, chosen: str) -> list[UUID]:
 
 
 def _distinction(client: Client, user_id: UUID) -> str:
-    """What tells an account apart from others of the same name. The last digits of the id: the first ones are the time of registration."""
+    """The text that distinguishes an account from others of the same name: the last digits of the id, because the first ones are the time of registration."""
     return remembered_name(client, user_id) or user_id.hex[-_DIGITS:]
 
 

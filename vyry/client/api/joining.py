@@ -140,7 +140,7 @@ class NodeInvitations:
         await self._rest.call("DELETE", f"/invitations/{invitation_id}")
 
     def link(self, token: str, name: str | None = None) -> str:
-        """The link of an invitation with the own contact: who joins by it has this account as a verified contact of this name."""
+        """The link of an invitation with the own contact: an account that joins by it has this account as a verified contact of this name."""
         own = self._contacts.link()
         named = f"&name={quote(name, safe='')}" if name else ""
         return f"{own.url}/#invite={token}&{CONTACT}={own.value}{named}"

@@ -74,7 +74,7 @@ def to_event(entry: Entry, conversation_id: UUID, account_id: UUID) -> Event:
 
 
 def with_state(entry: Entry, *, is_read: bool, receipts: Mapping[UUID, str], ends_at: int | None) -> Entry:
-    """The entry with what is known of its content."""
+    """The entry with the known parts of its content."""
     return replace(entry, is_read=is_read, receipts=receipts, ends_at=ends_at)
 
 

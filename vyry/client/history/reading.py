@@ -57,7 +57,7 @@ class Summary:
 
 
 class FrameOrder:
-    """Checks that frames come in the order of an archive and refer to nothing that did not come before; counts them. Raises Damaged."""
+    """Counts frames, and checks that they have the order of an archive and refer only to earlier frames. Raises Damaged."""
 
     def __init__(self) -> None:
         self.header: Header | None = None

@@ -1,4 +1,4 @@
-"""Names that accounts chose for themselves, as this profile last read them in their sealed profiles. They are claims: anybody may choose any name."""
+"""Names that accounts chose for themselves, as this profile last read them in their sealed profiles. They are claims: any account may choose any name."""
 
 from uuid import UUID
 

@@ -10,7 +10,7 @@ from vyry.client.store.packing import pack, unpack
 from vyry.client.store.store import DAY_MS, Store
 
 
-#: Ms for which an approved device may come to life, and for which its history is on the node.
+#: Milliseconds in which an approved device may connect, and for which the node stores its history.
 CLAIM_MS: Final = 900_000
 KEEP_MS: Final = DAY_MS
 
@@ -75,7 +75,7 @@ class HistoryTransfers:
         self._store.put(kinds.HISTORY_AWAITED, "", pack(AwaitedHistory(until)))
 
     def accept(self, pointer: Attachment, key: bytes, now: int) -> None:
-        """The archive has arrived. Ignored when none is awaited, or another one has come before."""
+        """Record the offer of an archive. Ignored when no archive is awaited, or another one was offered before."""
         awaited = self.awaited(now)
         if awaited is not None and awaited.pointer is None:
             self._store.put(kinds.HISTORY_AWAITED, "", pack(replace(awaited, pointer=pointer, key=key)))

@@ -24,7 +24,7 @@ class FoundMessage:
 
 
 class SearchDialog(ModalScreen[Message | None]):
-    """Asks for words and shows what is found, newest first; returns the chosen message. Escape returns None."""
+    """Asks for words and shows the matching messages, newest first; returns the chosen message. Escape returns None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Close")]
 
